@@ -53,6 +53,7 @@ border:1px solid;background:var(--bg)}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;vertical-align:top;padding:.25rem .5rem;border-top:1px solid var(--line)}
+table.objects td:first-child{width:38%}
 td.number,th.number{text-align:right;white-space:nowrap}
 .part{border:1px solid var(--line);border-radius:4px;margin:.5rem 0;padding:.3rem .7rem}
 .part>summary{font-weight:600}
@@ -81,7 +82,7 @@ footer{margin-top:2rem;border-top:1px solid var(--line);font-size:.9rem;color:va
 @media (max-width:40rem){body{padding:.6rem}.cause,.part{padding:.4rem}
 table.objects thead{position:absolute;left:-9999px}
 table.objects tr{display:block;border-top:1px solid var(--line);padding:.3rem 0}
-table.objects td{display:block;border:0;padding:.1rem 0}
+table.objects td,table.objects td:first-child{display:block;width:auto;border:0;padding:.1rem 0}
 table.objects td::before{content:attr(data-label) " ";color:var(--soft);font-size:.8rem}}
 @media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--line:#999;--box:#fff;
 --link:#000;--error:#8a0000;--errorbg:#fff;--warning:#553300;--warningbg:#fff;--note:#002f5f;

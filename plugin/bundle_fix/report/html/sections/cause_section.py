@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.causes import Cause, list_files
+from bundle_fix.report.causes import Cause
 from bundle_fix.report.check_report import Remedy, RuleText
 from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.elements import Element, append_children, build_code, build_element
 from bundle_fix.report.html.page import SizeBudget
-from bundle_fix.report.render.causes_text import join_names
+from bundle_fix.report.render.causes_text import describe_other_findings
 from bundle_fix.report.render.text import count_repaired
 from bundle_fix.report.steps import decode_step, format_step
 
@@ -82,16 +82,22 @@ def _build_cause(
         build_element("span", "fixable", class_="tag ok") if cause.fixable else None,
         build_element("span", f" {cause.rule} {cause.name}", class_="code"),
     )
+    also = describe_other_findings(cause, findings)
     return build_element(
         "article",
         head,
         build_element("p", cause.explanation),
-        build_element("p", build_element("span", "Why: ", class_="soft"), rule.why),
-        build_element("p", build_element("span", "Fix: ", class_="soft"), cause.fix),
+        _build_line("Also: ", also) if also else None,
+        _build_line("Why: ", rule.why),
+        _build_line("Fix: ", cause.fix),
         _build_findings(cause, findings, anchors),
         class_=f"cause {cause.severity.value}",
         id=anchors.create("cause", cause.rule, cause.kind.value, cause.root),
     )
+
+
+def _build_line(word: str, text: str) -> Element:
+    return build_element("p", build_element("span", word, class_="soft"), text)
 
 
 def _build_findings(cause: Cause, findings: Sequence[FindingRecord], anchors: Anchors) -> Element:
@@ -101,12 +107,9 @@ def _build_findings(cause: Cause, findings: Sequence[FindingRecord], anchors: An
         append_children(items, _build_finding(finding, anchors.create_for_finding(finding)))
     more = len(members) - MAX_FINDINGS
     text = f"… and {more} more: '--format json' has all of them" if more > 0 else None
-    named = join_names(list_files(cause, findings))
-    count = format_count(len(members), "finding")
-    title = f"{count} in {named}" if named else count
     return build_element(
         "details",
-        build_element("summary", title),
+        build_element("summary", f"{format_count(len(members), 'finding')} in detail"),
         items,
         text and build_element("p", text, class_="soft"),
     )
