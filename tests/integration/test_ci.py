@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.pages import find_snippet
 from builders.sandbox import require_sandbox
 from bundle_fix import __version__
 from integration.conftest import require_program
@@ -33,13 +34,6 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 SCHEMAS = "check_jsonschema.builtin_schemas.vendor"
 
 Ran = subprocess.CompletedProcess[str]
-
-
-def find_snippet(language: str, word: str) -> str:
-    """Return the code block of the page that contains ``word``."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    (found,) = [block for block in blocks if word in block]
-    return str(found)
 
 
 def validate_document(document: Any, schema: str) -> None:
@@ -88,7 +82,7 @@ def test_the_gitlab_job_fails_only_for_a_broken_pack(
     workspace: Path, download: dict[str, str], broken: bool
 ) -> None:
     write_packs(workspace, broken=broken)
-    pipeline = yaml.safe_load(find_snippet("yaml", "codequality"))
+    pipeline = yaml.safe_load(find_snippet(PAGE, "yaml", "codequality"))
     validate_document(pipeline, "gitlab-ci.json")
     (definition,) = pipeline.values()
     assert set(definition["variables"]) == set(download)
@@ -105,7 +99,7 @@ def test_the_jenkins_stage_fails_only_for_a_broken_pack(
     workspace: Path, download: dict[str, str], broken: bool
 ) -> None:
     write_packs(workspace, broken=broken)
-    stage = find_snippet("groovy", "pipeline {")
+    stage = find_snippet(PAGE, "groovy", "pipeline {")
     assert stage.count("{") == stage.count("}")
     script = stage.split("'''")[1]
     # Groovy removes a backslash at the end of a line with the line break, which sh does as well.
@@ -122,10 +116,10 @@ def test_a_download_with_another_checksum_is_not_run(
     workspace: Path, download: dict[str, str]
 ) -> None:
     write_packs(workspace, broken=False)
-    (definition,) = yaml.safe_load(find_snippet("yaml", "codequality")).values()
+    (definition,) = yaml.safe_load(find_snippet(PAGE, "yaml", "codequality")).values()
     download["BUNDLE_FIX_SHA256"] = "0" * 64
     scripts = {"\n".join(definition["script"]): "bash -eo pipefail",
-               find_snippet("groovy", "pipeline {").split("'''")[1]: "sh -e"}  # fmt: skip
+               find_snippet(PAGE, "groovy", "pipeline {").split("'''")[1]: "sh -e"}  # fmt: skip
     for script, shell in scripts.items():
         ran = run(workspace, script, shell, **download)
         assert (ran.returncode, "bundle-fix.tar.gz: FAILED" in ran.stdout) == (1, True)
@@ -134,7 +128,7 @@ def test_a_download_with_another_checksum_is_not_run(
 
 def test_the_shell_loops_fail_only_for_a_broken_pack(workspace: Path) -> None:
     write_packs(workspace, broken=False)
-    loop, listed = find_snippet("sh", "for pack in"), find_snippet("sh", "-print0")
+    loop, listed = find_snippet(PAGE, "sh", "for pack in"), find_snippet(PAGE, "sh", "-print0")
     assert run(workspace, loop, "sh").returncode == 0
     assert len(list((workspace / "work/dist").glob("*.check.json"))) == 2
     assert run(workspace, listed, "sh").returncode == 0
@@ -144,7 +138,7 @@ def test_the_shell_loops_fail_only_for_a_broken_pack(workspace: Path) -> None:
     assert run(workspace, listed, "sh").returncode == 1
     (workspace / "work/last").mkdir()
     shutil.copy(workspace / "work/dist/a good one.tar.gz", workspace / "work/last/server.tar.gz")
-    ran = run(workspace, find_snippet("sh", "bundle-fix diff"), "sh")
+    ran = run(workspace, find_snippet(PAGE, "sh", "bundle-fix diff"), "sh")
     assert (ran.returncode, "BF701" in ran.stdout) == (1, True)
 
 
@@ -161,7 +155,7 @@ def test_the_command_lines_of_the_page_work(workspace: Path) -> None:
 
 
 def test_the_github_workflow_and_the_action_match_the_schemas() -> None:
-    workflow = yaml.safe_load(find_snippet("yaml", "runs-on"))
+    workflow = yaml.safe_load(find_snippet(PAGE, "yaml", "runs-on"))
     # In YAML 1.1 the key "on" means true; GitHub reads it as a string.
     workflow["on"] = workflow.pop(True)
     validate_document(workflow, "github-workflows.json")
@@ -271,7 +265,7 @@ def test_the_action_fails_only_for_a_broken_pack(runner: Runner, workspace: Path
     write_packs(workspace, broken=True)
     ran = runner.run_step(1, work, artifacts="\ndist/*good*\n\ndist/s*.gz\n", sarif="out.sarif")
     assert (ran.returncode, runner.status) == (1, "1")
-    assert "::error file=dist/server.tar.gz/bin/server,title=BF102 host-wins::" in ran.stdout
+    assert "::error file=dist/server.tar.gz/bin/server,title=BF102 host-wins" in ran.stdout
     assert "### bundle-fix: `dist/server.tar.gz`" in (runner.directory / "summary").read_text()
     (sarif,) = json.loads((work / "out.sarif").read_text())["runs"]
     assert [a["location"]["uri"] for a in sarif["artifacts"]] == [
@@ -338,10 +332,10 @@ def test_the_hook_manifest_and_the_snippet_are_valid(tmp_path: Path) -> None:
     manifest = ROOT / ".pre-commit-hooks.yaml"
     ran = run_pre_commit("validate-manifest", manifest, cwd=tmp_path, home=tmp_path / "home")
     assert ran.returncode == 0, ran.stdout
-    (tmp_path / "config.yaml").write_text(find_snippet("yaml", "repos:"))
+    (tmp_path / "config.yaml").write_text(find_snippet(PAGE, "yaml", "repos:"))
     ran = run_pre_commit("validate-config", "config.yaml", cwd=tmp_path, home=tmp_path / "home")
     assert ran.returncode == 0, ran.stdout
-    config = yaml.safe_load(find_snippet("yaml", "repos:"))
+    config = yaml.safe_load(find_snippet(PAGE, "yaml", "repos:"))
     (hook,) = yaml.safe_load(manifest.read_text())
     assert config["repos"][0]["hooks"][0]["id"] == hook["id"]
 

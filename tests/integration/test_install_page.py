@@ -14,19 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from builders.pages import find_snippet
 from bundle_fix import __version__
 from integration.conftest import ROOT, require_program
 from integration.releases import make_release
 
 PAGE = (ROOT / "docs/install.md").read_text()
 URL = re.compile(r"https://github\.com/your-organisation/bundle-fix/releases/download/v([0-9.]+)")
-
-
-def find_snippet(language: str, word: str) -> str:
-    """Return the code block of the page that contains ``word``."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    (found,) = [block for block in blocks if word in block]
-    return str(found)
 
 
 def run_shell(script: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +40,7 @@ def test_the_pages_name_this_version(page: str) -> None:
 def test_the_tarball_is_downloaded_verified_and_run(tmp_path: Path) -> None:
     require_program("curl", "the page downloads with it")
     tarball = make_release(tmp_path / "release")
-    script = URL.sub((tmp_path / "release").as_uri(), find_snippet("sh", "SHA256SUMS"))
+    script = URL.sub((tmp_path / "release").as_uri(), find_snippet(PAGE, "sh", "SHA256SUMS"))
     work = tmp_path / "work"
     work.mkdir()
     ran = run_shell(script, work)
@@ -62,7 +56,7 @@ def test_the_tarball_is_downloaded_verified_and_run(tmp_path: Path) -> None:
 def test_the_first_stage_of_the_image_unpacks_only_the_right_file(tmp_path: Path) -> None:
     require_program("curl", "the page downloads with it")
     tarball = make_release(tmp_path / "release")
-    text = find_snippet("dockerfile", "FROM").replace(" /", f" {tmp_path}/")
+    text = find_snippet(PAGE, "dockerfile", "FROM").replace(" /", f" {tmp_path}/")
     (command,) = re.findall(r"^RUN ((?:.*\\\n)*.*\n)", text, re.MULTILINE)
     for name in ("tmp", "opt"):
         (tmp_path / name).mkdir()
@@ -103,7 +97,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_the_image_is_built_and_runs(engine: str, server: str, tmp_path: Path) -> None:
     tarball = make_release(tmp_path / "release", program="echo it runs")
     digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
-    (tmp_path / "Containerfile").write_text(find_snippet("dockerfile", "FROM"))
+    (tmp_path / "Containerfile").write_text(find_snippet(PAGE, "dockerfile", "FROM"))
     image = f"bundle-fix-test-{digest[:12]}"
     build = [engine, "build", "--network=host", "-q", "-t", image, "-f", "Containerfile"]
     build += ["--build-arg", f"BUNDLE_FIX_URL={server}/release/{tarball.name}"]
