@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.loader.objects import LoadedObject
-from bundle_fix.loader.process import Process
 from bundle_fix.pipelines.target import ArtifactOnTarget
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.graphs.drawn_report import Overview
@@ -17,6 +16,8 @@ from bundle_fix.report.graphs.process_graphs import make_process_graph
 
 MAX_EDGES = 20_000
 """Edges of all graphs of a document; further graphs are left out."""
+MIN_EDGES = 500
+"""Edges of one artifact, if a document has many."""
 
 
 def make_overview(
@@ -36,7 +37,7 @@ def make_overview(
     opened = _find_opened_plugins(context)
     processes = (*context.programs.values(), *context.plugins.values())
     graphs = [make_process_graph(p, context.deployment, opened.get(p.entry, ())) for p in processes]
-    graphs, omitted = choose_graphs(graphs, MAX_EDGES // artifacts)
+    graphs, omitted = choose_graphs(graphs, max(MAX_EDGES // artifacts, MIN_EDGES))
     return Overview(tuple(graphs), omitted, measure_files(context.bundle))
 
 
@@ -54,8 +55,7 @@ def choose_graphs(graphs: Sequence[LoadGraph], max_edges: int) -> tuple[list[Loa
 def _find_opened_plugins(context: Context) -> dict[str, list[tuple[LoadedObject, str]]]:
     """Return, by entry point, the objects that open a plugin, with the path of the plugin."""
     found: dict[str, list[tuple[LoadedObject, str]]] = {}
-    plugins: Sequence[Process] = tuple(context.plugins.values())
-    for plugin in plugins:
+    for plugin in context.plugins.values():
         for opener in context.openers.find_by_name(plugin.entry):
             opened = found.setdefault(opener.process.entry, [])
             opened.append((opener.caller, plugin.entry))

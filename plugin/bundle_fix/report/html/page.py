@@ -64,10 +64,10 @@ class SizeBudget:
     def __init__(self, size: int = MAX_SIZE - len(STYLE) - 32768) -> None:
         self.left = size
 
-    def take_element(self, element: Element) -> bool:
-        """Return whether an element fits; if so, its bytes are taken."""
+    def take_element(self, element: Element, reserve: int = 0) -> bool:
+        """Return whether an element fits and leaves ``reserve`` bytes; if so, take its bytes."""
         size = measure_element(element)
-        if size > self.left:
+        if size > self.left - reserve:
             return False
         self.left -= size
         return True

@@ -36,31 +36,35 @@ def build_cause_section(
     section = build_element("section", build_element("h2", "Causes"), id=anchors.create("causes"))
     if not causes:
         append_children(section, build_element("p", "No findings."))
-    problems = [cause for cause in causes if cause.severity is not Severity.NOTE]
-    notes = [cause for cause in causes if cause.severity is Severity.NOTE]
-    shown, folded = problems[:MAX_CAUSES], problems[MAX_CAUSES:]
+    # Half of the document is left for the drawings.
+    reserve = budget.left // 2
     omitted = 0
-    for title, group in (
-        ("", shown),
-        (format_count(len(folded), "more cause"), folded),
-        (format_count(len(notes), "note"), notes),
-    ):
+    for title, group in _fold_causes(causes):
         built = []
         for cause in group:
             element = _build_cause(cause, findings, rules[cause.rule], anchors)
-            if budget.take_element(element):
+            if budget.take_element(element, reserve):
                 built.append(element)
             else:
                 omitted += 1
         if title and built:
-            details = build_element("details", build_element("summary", title), *built)
-            built = [details]
+            built = [build_element("details", build_element("summary", title), *built)]
         append_children(section, *built)
     if omitted:
         text = f"{format_count(omitted, 'cause')} left out, as the report is limited in size;"
         text += " '--format json' has all of them."
         append_children(section, build_element("p", text, class_="soft"))
     return section
+
+
+def _fold_causes(causes: Sequence[Cause]) -> Iterator[tuple[str, Sequence[Cause]]]:
+    """Yield the first causes without a title, then those to fold below a title."""
+    problems = [cause for cause in causes if cause.severity is not Severity.NOTE]
+    notes = [cause for cause in causes if cause.severity is Severity.NOTE]
+    yield "", problems[:MAX_CAUSES]
+    folded = problems[MAX_CAUSES:]
+    yield format_count(len(folded), "more cause"), folded
+    yield format_count(len(notes), "note"), notes
 
 
 def build_remedy(remedy: Remedy) -> Element:
