@@ -337,7 +337,7 @@ def test_github_gets_one_command_per_line_for_any_names() -> None:
     assert "%252C" in properties
     assert not re.search("[:\r\n]", properties)
     assert [p.split("=")[0] for p in properties.split(",")] == ["file", "title"]
-    assert message.count("%0A") == 1, message  # the explanation and the fix
+    assert message.count("%0A") == 2, message  # the root, the explanation and the fix
     assert "%25" in message
     assert "\x1b" not in "".join(lines)
 
@@ -347,14 +347,14 @@ def test_github_gets_ten_annotations_of_a_kind_and_log_lines_for_the_rest() -> N
     full = replace_findings(make_reports()[0], many)
     lines = render_github([full]).splitlines()
     assert [line.startswith("::") for line in lines] == [True] * 10 + [False] * 16
-    assert re.match(r"error BF\d+ [\w-]+: the symlink BF\d+/bin/x is broken: ", lines[10])
+    assert re.match(r"error BF\d+ [\w-]+: .*: the symlink BF\d+/bin/x is broken; ", lines[10])
 
 
 def test_github_and_gitlab_get_one_record_for_each_cause() -> None:
     many = tuple(make_finding("BF102", Severity.ERROR, f"bin/{number}") for number in range(25))
     report = replace_findings(make_reports()[0], many)
     command, _ = render_github([report]).splitlines()
-    assert "title=BF102 host-wins%3A 25 symlinks are broken::" in command
+    assert "title=BF102 host-wins::25 symlinks are broken%0Abin/0 needs libz.so" in command
     assert (
         "%0Aalso: BF102/bin/1, BF102/bin/2, BF102/bin/3, BF102/bin/4 and 20 more%0Afix: " in command
     )

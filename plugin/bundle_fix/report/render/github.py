@@ -47,7 +47,7 @@ def render_github(reports: Sequence[CheckReport]) -> str:
     causes = [(report, cause) for report in reports for cause in report.causes]
     for report, cause in sorted(causes, key=lambda pair: pair[1].severity.rank):
         where = locate_member(report.artifact, report.findings[cause.findings[0]].path)
-        title = f"{cause.rule} {cause.name}: {cause.title}"
+        title = f"{cause.rule} {cause.name}"
         lines.append((cause.severity, where, title, _describe_cause(report, cause)))
     counts: Counter[str] = Counter()
     rendered = []
@@ -60,12 +60,13 @@ def render_github(reports: Sequence[CheckReport]) -> str:
 
 
 def _describe_cause(report: CheckReport, cause: Cause) -> list[str]:
-    """Return the explanation, what else the cause concerns, and the fix."""
+    """Return the root, the explanation, what else the cause concerns, and the fix."""
     others = describe_other_findings(cause, report.findings)
     fix = f"fix: {cause.fix}"
     if cause.fixable and report.remedy:
         fix += f" This command does so: {report.remedy.command}"
-    return [cause.explanation, *([f"also: {others}"] if others else []), fix]
+    also = [f"also: {others}"] if others else []
+    return [cause.title, cause.explanation, *also, fix]
 
 
 def _format_command(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
