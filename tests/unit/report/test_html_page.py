@@ -26,6 +26,7 @@ from bundle_fix.report.graphs.load_graph import (
 from bundle_fix.report.graphs.sizes import Copies, FileSize, Sizes
 from bundle_fix.report.html.page import MAX_SIZE, POLICY
 from bundle_fix.report.html.pages.check_page import render_check_page
+from bundle_fix.report.html.style import STYLE
 
 RULES = describe_rules(CHECK_RULES)
 STEPS = ("RUNPATH $ORIGIN: not there", "default directories: the host's copy is found")
@@ -103,6 +104,7 @@ def test_names_with_markup_and_control_characters_stay_text() -> None:
     text = render_check_page([make_report(HOSTILE)], RULES)
     plain = render_check_page([make_report("lib/libx.so")], RULES)
     assert read_document(text).list_structure() == read_document(plain).list_structure()
+    assert "<script" not in text
     assert not {c for c in text if not c.isprintable()} - {"\n"}
 
 
@@ -138,3 +140,7 @@ def test_several_artifacts_share_one_document_with_ids_of_their_own() -> None:
 def test_the_same_report_makes_the_same_bytes() -> None:
     first, second = (render_check_page([make_report("bin/server")], RULES) for _ in range(2))
     assert first == second
+
+
+def test_the_style_sheet_is_the_same_in_xml_and_in_html() -> None:
+    assert not set(STYLE) & set("<>&")

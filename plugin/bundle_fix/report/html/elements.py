@@ -19,6 +19,8 @@ BLOCKS = frozenset((
     "thead", "title", "tr", "ul",
 ))  # fmt: skip
 """Elements that end a line of the file, so that two reports can be compared line by line."""
+VOID = ("br", "meta")
+"""Elements without an end tag."""
 MAX_TEXT = 2000
 """Characters of one text; a name of an ELF file may have megabytes."""
 
@@ -75,7 +77,11 @@ def build_code(text: str) -> Element:
 
 def write_element(element: Element) -> str:
     """Return an element as HTML."""
-    return ET.tostring(element, encoding="unicode", method="html")
+    # Written as XML, since the HTML of `xml.etree` has "<" in attribute values as it is.
+    text = ET.tostring(element, encoding="unicode", short_empty_elements=False)
+    for tag in VOID:
+        text = text.replace(f"></{tag}>", ">")
+    return text
 
 
 def measure_element(element: Element) -> int:

@@ -40,7 +40,7 @@ def write_page(title: str, header: Iterable[Element], parts: Iterable[Element]) 
         build_element("title", title),
     )
     style = build_element("style")
-    # The style sheet is a constant: it is not escaped, and HTML does not escape it either.
+    # A constant without characters that XML escapes and HTML does not (style.py).
     style.text = STYLE
     append_children(head, style)
     footer = build_element("footer", build_element("p", f"bundle-fix {__version__}"))

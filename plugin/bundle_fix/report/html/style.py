@@ -56,7 +56,7 @@ th,td{text-align:left;vertical-align:top;padding:.25rem .5rem;border-top:1px sol
 table.objects td:first-child{width:38%}
 td.number,th.number{text-align:right;white-space:nowrap}
 .part{border:1px solid var(--line);border-radius:4px;margin:.5rem 0;padding:.3rem .7rem}
-.part>summary{font-weight:600}
+.head{font-weight:600}
 svg{display:block;max-width:none}
 svg.map{width:100%;height:auto}
 svg text{fill:var(--fg);stroke:none;font:13px ui-monospace,monospace}
@@ -94,4 +94,7 @@ body{max-width:none;padding:0}
 svg{max-width:100%;height:auto}.cause{break-inside:avoid}a{text-decoration:none}
 .scroll{overflow:visible}}
 """
-"""CSS without ``<`` and ``&``; colours have a contrast of at least 4.5:1."""
+"""CSS without ``<``, ``>`` and ``&``: XML escapes them, and HTML does not in a style sheet.
+
+Colours have a contrast of at least 4.5:1.
+"""

@@ -71,7 +71,9 @@ def build_load_section(graph: LoadGraph, anchors: Anchors, *, is_open: bool) -> 
 def _build_summary(graph: LoadGraph) -> Element:
     counts = Counter(map(get_mark, graph.objects[1:]))
     tags = [build_tag(mark, str(counts[mark])) for mark in MARKS if counts[mark]]
-    summary = build_element("summary", build_code(graph.entry), f" {KIND_WORDS[graph.kind]} ")
+    summary = build_element(
+        "summary", build_code(graph.entry), f" {KIND_WORDS[graph.kind]} ", class_="head"
+    )
     for tag in tags or [build_element("span", "loads nothing else", class_="soft")]:
         append_children(summary, tag, " ")
     return summary
