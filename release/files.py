@@ -5,12 +5,13 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import platform
-import shutil
 import sys
 import tarfile
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
+from bundle_fix.storage.atomic import move_aside
 from release.commands import ReleaseError, report, run_command
 
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -86,18 +87,14 @@ def write_checksums(directory: Path) -> None:
 
 
 def publish(staged: Path, target: Path) -> None:
-    """Replace the directory ``target`` by ``staged``, with one rename.
+    """Replace the directory ``target`` by ``staged`` as a whole.
 
     Raises:
         ReleaseError: ``target`` has a file that is not of a release.
     """
     check_target(target)
-    old = staged.with_name("replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    staged.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    with move_aside(target) if target.exists() else nullcontext():
+        staged.rename(target)
 
 
 def check_target(target: Path) -> None:
