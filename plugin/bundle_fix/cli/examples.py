@@ -26,7 +26,8 @@ EXAMPLES = {
         Example("repair it, and write pack.fixed.tar.gz", "bundle-fix fix pack.tar.gz"),
     ),
     "pack": (
-        Example("make a pack in dist/", "bundle-fix pack bundle.toml -o dist/"),
+        Example("make a pack in the existing directory dist/",
+                "bundle-fix pack bundle.toml -o dist/"),
         Example("set a variable of the spec", "bundle-fix pack bundle.toml -D version=2.6"),
         Example("do nothing if no input has changed",
                 "bundle-fix pack bundle.toml -o dist/ --if-changed"),
@@ -40,7 +41,8 @@ EXAMPLES = {
     "fix": (
         Example("write the repaired pack to pack.fixed.tar.gz", "bundle-fix fix pack.tar.gz"),
         Example("print the changes only", "bundle-fix fix pack.tar.gz --dry-run"),
-        Example("write the repaired pack to dist/", "bundle-fix fix pack.tar.gz -o dist/"),
+        Example("write the repaired pack into the existing directory dist/",
+                "bundle-fix fix pack.tar.gz -o dist/"),
         Example("repair a directory in place", "bundle-fix fix build/install --in-place"),
         Example("bundle what a wheel needs, and give it a manylinux tag",
                 "bundle-fix fix --repair-wheel app-1.0-py3-none-linux_x86_64.whl -o wheelhouse/"),
