@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from builders.pages import list_snippets
+
 STEP = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 ANY = "…"
 
@@ -25,7 +26,7 @@ class ConsoleStep(NamedTuple):
 
 def read_steps(page: str) -> Iterator[ConsoleStep]:
     """Yield the commands of a page in their order."""
-    for block in BLOCK.findall(page):
+    for block in list_snippets(page, "console"):
         yield from (ConsoleStep(*step) for step in STEP.findall(block))
 
 
