@@ -122,7 +122,7 @@ def _render_reports(
     elif kind == "jsonl":
         yield from map(format_json_line, reports)
     elif kind == "html":
-        yield _render_page(reports)
+        yield _render_inspection_page(reports)
     else:
         readable = [report for report in reports if not report.error]
         texts = [render_inspection(report, paint, verbose=verbose) for report in readable]
@@ -134,7 +134,7 @@ def _render_reports(
             )
 
 
-def _render_page(reports: Sequence[InspectReport]) -> str:
+def _render_inspection_page(reports: Sequence[InspectReport]) -> str:
     from bundle_fix.report.html.pages.inspection_page import render_inspection_page
 
     return render_inspection_page(reports)
@@ -151,7 +151,7 @@ def _render_all(
     elif kind == "json":
         yield format_json(reports)
     elif kind == "html":
-        yield _render_page([report for report in reports if report.verdict in COMPARED])
+        yield _render_inspection_page([report for report in reports if report.verdict in COMPARED])
     else:
         yield from map(format_json_line, reports)
 

@@ -70,12 +70,12 @@ def group_findings(findings: Sequence[FindingRecord]) -> tuple[Cause, ...]:
     """Return the causes of findings, the worst first; each finding belongs to one cause."""
     groups: dict[object, list[int]] = {}
     for index, finding in enumerate(findings):
-        groups.setdefault(_make_key(finding), []).append(index)
+        groups.setdefault(_find_group(finding), []).append(index)
     for indices in groups.values():
         indices.sort(key=lambda index: findings[index].severity.rank)
     merged = _merge_similar(findings, list(groups.values()))
     causes = [_make_cause(findings, indices) for indices in merged]
-    return tuple(sorted(causes, key=_make_sort_key))
+    return tuple(sorted(causes, key=_rank_cause))
 
 
 def list_files(cause: Cause, findings: Sequence[FindingRecord]) -> tuple[str, ...]:
@@ -88,12 +88,12 @@ def list_files(cause: Cause, findings: Sequence[FindingRecord]) -> tuple[str, ..
     return tuple(path for path in files if path)
 
 
-def _make_sort_key(cause: Cause) -> tuple[int, int, int, str, str]:
+def _rank_cause(cause: Cause) -> tuple[int, int, int, str, str]:
     kind = list(RootKind).index(cause.kind)
     return cause.severity.rank, kind, -len(cause.findings), cause.rule, cause.root
 
 
-def _make_key(finding: FindingRecord) -> object:
+def _find_group(finding: FindingRecord) -> object:
     """Return what the findings of one cause have in common."""
     if finding.root.kind is RootKind.RULE:
         return finding.rule, finding.severity

@@ -19,15 +19,15 @@ from bundle_fix.report.graphs.load_graph import (
 )
 from bundle_fix.report.html.drawing.dot import lay_out_with_dot
 from bundle_fix.report.html.drawing.folding import MAX_LINES, MAX_OBJECTS, fold_graph
+from bundle_fix.report.html.drawing.geometry import Box, Geometry
 from bundle_fix.report.html.drawing.layers import lay_out_in_layers
-from bundle_fix.report.html.drawing.placement import Box, Placement
 from bundle_fix.report.html.drawing.squarify import Tile, fill_with_tiles
 
 BOXES = [Box(60.0 + 10 * n, 40) for n in range(8)]
 LINES = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (4, 1), (0, 5), (5, 5), (5, 6), (0, 7)]
 
 
-def check_placement(placed: Placement) -> None:
+def check_placement(placed: Geometry) -> None:
     assert len(placed.centres) == len(BOXES)
     assert len(placed.curves) == len(LINES)
     assert all(len(curve) % 3 == 1 for curve in placed.curves)

@@ -135,10 +135,10 @@ def _render_cause(
 
 def render_title(cause: Cause, findings: Sequence[FindingRecord], paint: Paint) -> list[str]:
     """Return a line, or two, that stand for a cause without its explanation."""
-    return _render_title(cause, paint, _list_names(cause, findings))
+    return _render_title(cause, paint, _list_places(cause, findings))
 
 
-def _list_names(cause: Cause, findings: Sequence[FindingRecord]) -> list[str]:
+def _list_places(cause: Cause, findings: Sequence[FindingRecord]) -> list[str]:
     """Return the roots of a cause with several, else the files of its findings."""
     if cause.more_roots:
         return [cause.root, *cause.more_roots]

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from bundle_fix.report.html.drawing.placement import Box, Placement, Point
+from bundle_fix.report.html.drawing.geometry import Box, Geometry, Point
 
 DPI = 72
 SECONDS = 20
@@ -17,7 +17,7 @@ SECONDS = 20
 MARGIN = 6
 
 
-def lay_out_with_dot(boxes: Sequence[Box], lines: Sequence[tuple[int, int]]) -> Placement | None:
+def lay_out_with_dot(boxes: Sequence[Box], lines: Sequence[tuple[int, int]]) -> Geometry | None:
     """Return the layout of a graph from left to right, or None without a usable ``dot``.
 
     Args:
@@ -48,7 +48,7 @@ def _write_graph(boxes: Sequence[Box], lines: Sequence[tuple[int, int]]) -> str:
     return "\n".join([*text, "}"])
 
 
-def _read_layout(text: str, boxes: int, lines: Sequence[tuple[int, int]]) -> Placement:
+def _read_layout(text: str, boxes: int, lines: Sequence[tuple[int, int]]) -> Geometry:
     """Return the layout in the output of ``dot -Tplain``.
 
     Raises:
@@ -72,7 +72,7 @@ def _read_layout(text: str, boxes: int, lines: Sequence[tuple[int, int]]) -> Pla
             curves[int(values[0]), int(values[1])] = points
     if len(centres) != boxes:
         raise ValueError("incomplete layout")
-    return Placement(
+    return Geometry(
         width + 2 * MARGIN,
         height + 2 * MARGIN,
         [centres[n] for n in range(boxes)],

@@ -11,8 +11,8 @@ from bundle_fix.report.graphs.load_graph import GraphObject, LoadGraph, Side
 from bundle_fix.report.html.drawing.dot import lay_out_with_dot
 from bundle_fix.report.html.drawing.folding import FoldedGraph
 from bundle_fix.report.html.drawing.frame import build_drawing, build_label, count_columns
+from bundle_fix.report.html.drawing.geometry import Box, Point
 from bundle_fix.report.html.drawing.layers import lay_out_in_layers
-from bundle_fix.report.html.drawing.placement import Box, Point
 from bundle_fix.report.html.elements import Element, append_children, build_element, clean_text
 from bundle_fix.report.html.marks import EXPECTED, MISSING, OPENED, OTHER, get_mark, get_shape
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundle_fix.report.html.drawing.placement import Box, Placement, Point
+from bundle_fix.report.html.drawing.geometry import Box, Geometry, Point
 
 GAP = 14
 COLUMN_GAP = 70
 MARGIN = 6
 
 
-def lay_out_in_layers(boxes: Sequence[Box], lines: Sequence[tuple[int, int]]) -> Placement:
+def lay_out_in_layers(boxes: Sequence[Box], lines: Sequence[tuple[int, int]]) -> Geometry:
     """Return the layout of a graph whose first box leads to all others.
 
     Args:
@@ -35,7 +35,7 @@ def lay_out_in_layers(boxes: Sequence[Box], lines: Sequence[tuple[int, int]]) ->
         _draw_curve(centres[a], boxes[a], centres[b], boxes[b]) if a != b
         else _draw_loop(centres[a], boxes[a]) for a, b in lines
     ]  # fmt: skip
-    return Placement(lefts[-1] + widths[-1] + COLUMN_GAP, height + 2 * MARGIN, centres, curves)
+    return Geometry(lefts[-1] + widths[-1] + COLUMN_GAP, height + 2 * MARGIN, centres, curves)
 
 
 def _choose_columns(boxes: int, lines: Sequence[tuple[int, int]]) -> list[int]:

@@ -43,7 +43,7 @@ def _render_several(reports: Sequence[CheckReport], rules: Mapping[str, RuleText
     budget = SizeBudget()
     shown: dict[int, Element] = {}
     rows = ordered[:MAX_ROWS]
-    while not budget.take_element(_build_table(rows, {})):
+    while not budget.take_element(_build_artifact_table(rows, {})):
         rows = rows[: len(rows) // 2]
     for position, (number, report) in enumerate(ordered):
         share = max(budget.left // (len(ordered) - position), SMALLEST_SHARE)
@@ -59,13 +59,13 @@ def _render_several(reports: Sequence[CheckReport], rules: Mapping[str, RuleText
     omitted = len(ordered) - len(shown)
     limit = f"The details of {format_count(omitted, 'artifact')} are left out, as the report is"
     limit += " limited in size; check them one by one."
-    parts = [_build_table(rows, shown)]
+    parts = [_build_artifact_table(rows, shown)]
     if omitted:
         parts.append(build_element("p", limit, class_="soft"))
     return write_page(title, [build_element("h1", title)], [*parts, *shown.values()])
 
 
-def _build_table(
+def _build_artifact_table(
     reports: Sequence[tuple[int, CheckReport]], shown: Mapping[int, Element]
 ) -> Element:
     """Return the verdict on each artifact; those with a part of their own lead there."""

@@ -62,7 +62,7 @@ def build_load_section(graph: LoadGraph, anchors: Anchors, *, is_open: bool) -> 
             aria_label=f"graph of {graph.entry}",
         ),
         limits and build_element("p", limits, class_="soft"),
-        _build_table(graph, row_anchors),
+        _build_object_table(graph, row_anchors),
         id=section,
     )  # fmt: skip
     return build_element("details", _build_summary(graph), content, class_="part", open=is_open)
@@ -95,7 +95,7 @@ def _create_row_anchors(graph: LoadGraph, prefix: str) -> RowAnchors:
     return RowAnchors(prefix, tuple(rows), tuple(searches))
 
 
-def _build_table(graph: LoadGraph, anchors: RowAnchors) -> Element:
+def _build_object_table(graph: LoadGraph, anchors: RowAnchors) -> Element:
     edges: dict[int, list[int]] = {}
     for n, edge in enumerate(graph.edges):
         edges.setdefault(edge.end, []).append(n)

@@ -27,7 +27,7 @@ def build_size_section(sizes: Sizes, anchor: str) -> Element:
         build_element("p", f"{format_count(files, 'file')}, {format_size(sizes.total)}"),
         build_element("figure", draw_treemap(sizes), class_="scroll"),
         *_build_copies(sizes.copies),
-        _build_table(sizes),
+        _build_size_table(sizes),
         id=anchor,
     )
 
@@ -58,7 +58,7 @@ def _build_group(copies: Copies) -> Element:
     return item
 
 
-def _build_table(sizes: Sizes) -> Element:
+def _build_size_table(sizes: Sizes) -> Element:
     rows = [
         build_element(
             "tr",

@@ -16,7 +16,7 @@ class Box(Struct, frozen=True):
     height: float
 
 
-class Placement(Struct, frozen=True):
+class Geometry(Struct, frozen=True):
     """The places of boxes and lines.
 
     Attributes:
