@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.elf_edit import RUNPATH, SIZES, build_library, measure_best_on_copies
+from benchmarks.elf_edit import OURS, RUNPATH, SIZES, build_library, measure_best_on_copies
 from benchmarks.measure import Run, measure_best
 from benchmarks.symbols import build_symbol_pack
 from benchmarks.trees import MIB, PACKS, list_elf_files, make_common_pack, make_packs, make_tree
@@ -21,7 +20,6 @@ PACKED_SIZE = 500 * MIB
 MEMORY = 1.25
 """Limit of the memory ratio for a member of a thousand times the size."""
 VERDICTS = {False: "ok", True: "MISSED"}
-OURS = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import DamagedElfError
 
-OURS = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))
+INSTALLED = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))
+OURS = os.environ.get("BUNDLE_FIX") or INSTALLED
+"""The measured program: that of `make bench BUNDLE_FIX=…`, or the installed one."""
 RUNPATH = "$ORIGIN/../lib:/opt/" + "x" * 100
 SIZES = {"100 KB": 100 << 10, "10 MB": 10 << 20, "400 MB": 434 << 20}
 BARS = {"400 MB": (0.15, 60.0)}
