@@ -284,7 +284,7 @@ class Context(Struct, frozen=True, dict=True):
         found = [
             (Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions
         ]
-        optional = find_optional_modules(self.bundle, self.plugins)
+        optional = find_optional_modules(self.bundle, self.plugins, self.known_facts)
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
                 is_optional = plugin in optional

@@ -11,10 +11,11 @@ import posixpath
 from collections.abc import Iterator, Mapping
 
 from bundle_fix.archive.wheel import is_wheel
+from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
-from bundle_fix.model.content import read_exactly
+from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.tree import Tree
 
 HANDLED = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
@@ -23,12 +24,15 @@ MAX_SOURCE = 1 << 20
 """Bytes of a Python file that is searched."""
 
 
-def find_optional_modules(bundle: Bundle, plugins: Mapping[str, Process]) -> frozenset[str]:
+def find_optional_modules(
+    bundle: Bundle, plugins: Mapping[str, Process], known_facts: FactCache
+) -> frozenset[str]:
     """Return the extension modules that lack a library, and whose every import may fail.
 
     Args:
         bundle: the wheel; its contents must be open. Other artifacts have no such modules.
         plugins: the processes of the libraries that are only opened at run time, by path.
+        known_facts: the facts of earlier checks; those about Python files are added.
     """
     modules = {
         path: posixpath.basename(path).partition(".")[0]
@@ -37,19 +41,21 @@ def find_optional_modules(bundle: Bundle, plugins: Mapping[str, Process]) -> fro
     }
     required: set[str] = set()
     optional: set[str] = set()
-    for source in _read_sources(bundle.tree) if modules else ():
+    for content, source in _read_sources(bundle.tree) if modules else ():
         mentioned = {name for name in modules.values() if name.encode() in source}
-        for name, is_handled in _iter_imports(source) if mentioned else ():
+        if mentioned and (content, _iter_imports) not in known_facts:
+            known_facts[content, _iter_imports] = frozenset(_iter_imports(source))
+        for name, is_handled in known_facts[content, _iter_imports] if mentioned else ():
             if name in mentioned:
                 (optional if is_handled else required).add(name)
     return frozenset(path for path, name in modules.items() if name in optional - required)
 
 
-def _read_sources(tree: Tree) -> Iterator[bytes]:
+def _read_sources(tree: Tree) -> Iterator[tuple[Content, bytes]]:
     for path, file in tree.iter_files():
         if path.endswith(".py") and file.content.size <= MAX_SOURCE:
             with file.content.open() as reader:
-                yield read_exactly(reader, 0, file.content.size) or b""
+                yield file.content, read_exactly(reader, 0, file.content.size) or b""
 
 
 def _iter_imports(source: bytes) -> Iterator[tuple[str, bool]]:
