@@ -106,18 +106,25 @@ def tree(
     elif kind != "html":
         page = {"dot": render_dot, "mermaid": render_mermaid}[kind](processes)
     write_report([page], output, kind)
-    return int(any(o.origin is ObjectOrigin.MISSING for p in processes for o in p.objects))
+    return int(bool(_list_missing_names(processes)))
 
 
 def _render_page(artifact: Path, subject: ArtifactOnTarget, processes: Sequence[Process]) -> str:
     """Return the HTML document; the files of the host must be open."""
-    from bundle_fix.report.graphs.process_graphs import make_process_graph
+    from bundle_fix.report.graphs.choice import MAX_EDGES
+    from bundle_fix.report.graphs.process_graphs import make_process_graphs
     from bundle_fix.report.html.pages.tree_page import render_tree_page
 
     deployment = Deployment(subject.bundle, subject.host, subject.environment)
-    graphs = [make_process_graph(process, deployment) for process in processes]
-    graphs.sort(key=lambda graph: not graph.has_notable_objects)
-    return render_tree_page(str(artifact), graphs)
+    # The report of check points here for a graph above its limit.
+    largest = max((len(process.resolutions) for process in processes), default=0)
+    graphs = make_process_graphs(processes, deployment, max(MAX_EDGES, largest), {})
+    missing = _list_missing_names(processes)
+    return render_tree_page(str(artifact), graphs, len(processes) - len(graphs), len(missing))
+
+
+def _list_missing_names(processes: Sequence[Process]) -> set[str]:
+    return {o.label for p in processes for o in p.objects if o.origin is ObjectOrigin.MISSING}
 
 
 def _simulate_processes(

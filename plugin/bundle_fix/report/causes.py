@@ -78,16 +78,6 @@ def group_findings(findings: Sequence[FindingRecord]) -> tuple[Cause, ...]:
     return tuple(sorted(causes, key=_rank_cause))
 
 
-def list_files(cause: Cause, findings: Sequence[FindingRecord]) -> tuple[str, ...]:
-    """Return the files that a cause concerns, each once."""
-    files: dict[str, None] = {}
-    for finding in (findings[index] for index in cause.findings):
-        evidence = finding.evidence
-        for key in ("objects", "copies"):
-            files |= dict.fromkeys((finding.path, *evidence.get(key, ())))
-    return tuple(path for path in files if path)
-
-
 def _rank_cause(cause: Cause) -> tuple[int, int, int, str, str]:
     kind = list(RootKind).index(cause.kind)
     return cause.severity.rank, kind, -len(cause.findings), cause.rule, cause.root

@@ -33,6 +33,8 @@ from bundle_fix.report.diff import (
     ResolvedFileRecord,
 )
 from bundle_fix.report.finding_record import FindingRecord
+from bundle_fix.report.graphs.choice import MAX_EDGES
+from bundle_fix.report.graphs.diff_graphs import make_diff_graphs
 from bundle_fix.report.graphs.load_graph import (
     GraphEdge,
     GraphKind,
@@ -112,6 +114,12 @@ def make_object(
     )  # fmt: skip
 
 
+def make_inspection(
+    objects: tuple[InspectedObjectRecord, ...], name: str = "", verdict: Verdict = Verdict.DISPLACED
+) -> InspectReport:
+    return InspectReport(1, Tool(), verdict, 7, program=name, objects=objects, remarks=(name,))
+
+
 def render_inspection(name: str) -> str:
     rule = RuleRecord(SearchRule.RUNPATH, name, name, name, (name, name))
     objects = (
@@ -120,16 +128,13 @@ def render_inspection(name: str) -> str:
         make_object(f"lib/{name}", ObservedOrigin.PACK, rule),
         make_object(f"/lib64/{name}", ObservedOrigin.HOST, rule, name),
     )
-    report = InspectReport(
-        1, Tool(), Verdict.DISPLACED, 7, program=name, objects=objects, remarks=(name,)
-    )
-    return render_inspection_page([report])
+    return render_inspection_page([make_inspection(objects, name)])
 
 
 def render_tree(name: str) -> str:
     objects = (GraphObject(name, Side.PACK), GraphObject(f"x{name}", Side.MISSING, is_notable=True))
     graph = LoadGraph(name, GraphKind.PLUGIN, objects, (GraphEdge(0, 1, name, "RPATH", (name,)),))
-    return render_tree_page(name, [graph])
+    return render_tree_page(name, [graph], omitted=0, missing=1)
 
 
 @pytest.mark.parametrize("render", [render_diff, render_inspection, render_run, render_tree])
@@ -154,3 +159,36 @@ def test_a_comparison_shows_the_file_before_and_the_file_now() -> None:
     assert "before: the pack's lib/x" in steps
     assert "now: the host's /lib64/x" in steps
     assert "now: not found" in steps
+
+
+def test_a_process_with_kernel_objects_only_has_a_verdict_but_no_graph() -> None:
+    vdso = make_object("[vdso]", ObservedOrigin.KERNEL)
+    document = read_document(render_inspection_page([make_inspection((vdso,))]))
+    assert "DISPLACED" in document.collect_text("strong")
+    assert "Loaded libraries" not in document.collect_text("h2")
+
+
+def test_a_colon_in_a_name_is_no_part_of_the_verdict() -> None:
+    clean = make_inspection((), "a: b\nc", Verdict.CLEAN)
+    assert read_document(render_inspection_page([clean])).collect_text("strong") == "CLEAN"
+
+
+def test_a_comparison_leaves_out_the_graphs_above_the_limit_of_edges() -> None:
+    file = ResolvedFileRecord(ObjectOrigin.HOST, "/lib64/x", SearchRule.DEFAULT)
+    large, small = (
+        ResolutionRecord("x", "", program, (program,), file, file, worse=program == "bin/x")
+        for program in ("bin/x", "bin/y")
+    )
+    resolutions = (*[large] * (MAX_EDGES + 1), small)
+    report = DiffReport(
+        1, "", "", Tool(), SUMMARY, (), (), (), resolutions, MemberChangesRecord(0, (), (), ()), {},
+        failed=True, ignored=0, seconds=1.5,
+    )  # fmt: skip
+    graphs, omitted = make_diff_graphs(report)
+    assert ([graph.entry for graph in graphs], omitted) == (["bin/y"], 1)
+
+
+def test_an_artifact_without_programs_and_libraries_has_no_part_on_loaded_libraries() -> None:
+    document = read_document(render_tree_page("x", [], omitted=0, missing=0))
+    assert "Loaded libraries" not in document.collect_text("h2")
+    assert document.collect_text("li") == ""

@@ -17,11 +17,13 @@ from bundle_fix.report.graphs.load_graph import (
     LoadGraph,
     Side,
 )
+from bundle_fix.report.html.drawing import folding
 from bundle_fix.report.html.drawing.dot import lay_out_with_dot
 from bundle_fix.report.html.drawing.folding import MAX_LINES, MAX_OBJECTS, fold_graph
 from bundle_fix.report.html.drawing.geometry import Box, Geometry
 from bundle_fix.report.html.drawing.layers import lay_out_in_layers
 from bundle_fix.report.html.drawing.squarify import Tile, fill_with_tiles
+from bundle_fix.report.html.elements import MAX_TEXT, build_element
 
 BOXES = [Box(60.0 + 10 * n, 40) for n in range(8)]
 LINES = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (4, 1), (0, 5), (5, 5), (5, 6), (0, 7)]
@@ -73,6 +75,33 @@ def test_a_large_graph_is_folded_to_the_missing_object_and_what_leads_there() ->
     assert {0, count - 2, count - 1} <= set(folded.objects)
     assert folded.folded == count - len(folded.objects)
     assert not folded.is_complete
+
+
+def test_a_chain_of_libraries_is_folded_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 2_000
+    objects = tuple(GraphObject(f"lib/{n}", Side.PACK) for n in range(count))
+    edges = tuple(GraphEdge(n - 1, n, f"{n}", "RUNPATH") for n in range(1, count))
+    reads = 0
+
+    class CountedParents(dict[int, int]):
+        def get(self, key: int, default: int = 0) -> int:  # type: ignore[override]
+            nonlocal reads
+            reads += 1
+            return super().get(key, default)
+
+    find_parents = folding._find_parents
+    monkeypatch.setattr(folding, "_find_parents", lambda g: CountedParents(find_parents(g)))
+    folded = fold_graph(LoadGraph("lib/0", GraphKind.PROGRAM, objects, edges))
+    assert folded.objects == tuple(range(MAX_OBJECTS - 1))
+    assert folded.folded_from == (MAX_OBJECTS - 2,)
+    assert reads <= (MAX_OBJECTS + 2) * count
+
+
+def test_a_long_curve_is_not_cut() -> None:
+    curve = "M0 0C" + "1 1 " * MAX_TEXT
+    path = build_element("path", d=curve, aria_label=curve)
+    assert path.get("d") == curve
+    assert len(path.get("aria-label", "")) == MAX_TEXT
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=40))

@@ -24,8 +24,9 @@ from bundle_fix.report.graphs.load_graph import (
     Side,
 )
 from bundle_fix.report.graphs.sizes import Copies, FileSize, Sizes
-from bundle_fix.report.html.page import MAX_SIZE, POLICY
-from bundle_fix.report.html.pages.check_page import render_check_page
+from bundle_fix.report.html.elements import build_element
+from bundle_fix.report.html.page import MAX_SIZE, POLICY, SizeBudget
+from bundle_fix.report.html.pages.check_page import MAX_ROWS, render_check_page
 from bundle_fix.report.html.style import STYLE
 
 RULES = describe_rules(CHECK_RULES)
@@ -127,6 +128,25 @@ def test_the_document_is_limited_and_says_what_is_left_out() -> None:
     read_document(text)
     assert "more graphs left out, as the report is limited in size" in text
     assert "of 500 objects" in text
+
+
+def test_what_does_not_fit_is_named() -> None:
+    assert SizeBudget(100).fit_element(build_element("p", "x"), "Sizes").text == "x"
+    line = SizeBudget(3).fit_element(build_element("p", "x"), "Sizes")
+    assert line.text == "Sizes: left out, as the report is limited in size."
+    reports = [make_error(f"pack{n}") for n in range(MAX_ROWS + 2)]
+    text = read_document(render_check_page(reports, RULES)).collect_text("p")
+    assert "2 more rows of the table: left out" in text
+
+
+def make_error(name: str) -> CheckReport:
+    return CheckReport(1, name, Tool(), {}, (), (), failed=True, error="x")
+
+
+@pytest.mark.usefixtures("_without_dot")
+def test_the_rows_of_a_table_have_ids_that_no_program_gets() -> None:
+    graphs = tuple(make_graph(name) for name in ("bin/app", "bin/app-2", "bin/app-s2"))
+    read_document(render_check_page([make_report("bin/app", graphs)], RULES))
 
 
 @pytest.mark.usefixtures("_without_dot")

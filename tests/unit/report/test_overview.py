@@ -8,8 +8,10 @@ from builders.elf import build_elf
 from builders.pack import make_incident_pack
 from bundle_fix.pipelines.target import Target, open_on_target
 from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.report.graphs.choice import choose_graphs
 from bundle_fix.report.graphs.drawn_report import Overview
 from bundle_fix.report.graphs.load_graph import GraphObject, LoadGraph, Side
+from bundle_fix.report.graphs.measure import MAX_FILES
 from bundle_fix.report.graphs.overview import make_overview
 
 OPENER = """
@@ -55,3 +57,21 @@ def test_copies_are_found_by_their_bytes_and_other_files_by_their_soname(tmp_pat
     assert same.wasted == same.size
     assert (soname.paths, soname.soname) == (("a/libz.so.1", "c/libz.so.1"), "libz.so.1")
     assert sizes.total == sum(file.size for file in sizes.files)
+
+
+def test_a_single_small_file_of_a_directory_keeps_its_path(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    for n in range(MAX_FILES):
+        (tmp_path / f"lib/{n}").write_bytes(b"xx")
+    (tmp_path / "lib/small").write_bytes(b"x")
+    (tmp_path / "small").write_bytes(b"x")
+    build_elf(tmp_path / "lib/libx.so")
+    (tmp_path / "lib/0").unlink()
+    files = survey(tmp_path).sizes.files
+    assert {(f.path, f.count) for f in files[-2:]} == {("lib/small", 1), ("small", 1)}
+
+
+def test_a_graph_above_the_limit_does_not_keep_smaller_ones_out() -> None:
+    sources = [("small", False, 3), ("huge", True, 11), ("notable", True, 4), ("last", False, 4)]
+    assert choose_graphs(sources, 10) == ["notable", "small"]
+    assert choose_graphs(sources, 11) == ["huge"]

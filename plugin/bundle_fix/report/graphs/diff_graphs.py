@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.report.diff import DiffReport, ResolutionRecord, ResolvedFileRecord
+from bundle_fix.report.graphs.choice import choose_graphs
 from bundle_fix.report.graphs.load_graph import (
     GraphBuilder,
     GraphEdge,
@@ -16,28 +19,39 @@ from bundle_fix.report.graphs.process_graphs import SIDES
 OWNERS = {ObjectOrigin.BUNDLE: "the pack's", ObjectOrigin.HOST: "the host's"}
 
 
-def make_diff_graphs(report: DiffReport) -> list[LoadGraph]:
+def make_diff_graphs(report: DiffReport) -> tuple[list[LoadGraph], int]:
     """Return, for each program with changed names, a graph of the files that they lead to now.
 
     The steps of an edge are the file in the old artifact and that in the new one. Programs with a
-    regression come first.
+    regression come first. The number of graphs that are left out comes second.
     """
-    builders: dict[str, GraphBuilder] = {}
+    changed: dict[str, list[ResolutionRecord]] = {}
     for record in report.resolutions:
         for program in record.programs or (record.needed_by,):
-            if program not in builders:
-                first = GraphObject(program, SIDES[ObjectOrigin.BUNDLE])
-                builders[program] = GraphBuilder(program, GraphKind.COMPARISON, first)
-                builders[program].indexes[program] = 0
-            _add_resolution(builders[program], record)
-    graphs = [builder.build() for builder in builders.values()]
-    return sorted(graphs, key=lambda graph: not graph.has_notable_objects)
+            changed.setdefault(program, []).append(record)
+    sources = (
+        (program, any(record.worse for record in records), len(records))
+        for program, records in changed.items()
+    )
+    chosen = choose_graphs(sources)
+    graphs = [_make_graph(program, changed[program]) for program in chosen]
+    return graphs, len(changed) - len(graphs)
+
+
+def _make_graph(program: str, records: Iterable[ResolutionRecord]) -> LoadGraph:
+    first = GraphObject(program, SIDES[ObjectOrigin.BUNDLE])
+    builder = GraphBuilder(program, GraphKind.COMPARISON, first)
+    builder.indexes[program] = 0
+    for record in records:
+        _add_resolution(builder, record)
+    return builder.build()
 
 
 def _add_resolution(builder: GraphBuilder, record: ResolutionRecord) -> None:
     requester = GraphObject(record.needed_by, SIDES[ObjectOrigin.BUNDLE])
+    known = len(builder.objects)
     start = builder.add_object(record.needed_by, requester)
-    if start != 0 and all(edge.end != start for edge in builder.edges):
+    if start == known:
         # How the program loads the requester has not changed.
         builder.add_edge(GraphEdge(0, start, record.needed_by))
     label = record.new.path or record.needed

@@ -21,13 +21,16 @@ from bundle_fix.report.render.inspection import (
 )
 
 
-def make_inspection_graph(report: InspectReport) -> LoadGraph:
-    """Return the graph of a process, without the kernel's own object.
+def make_inspection_graph(report: InspectReport) -> LoadGraph | None:
+    """Return the graph of a process without the kernel's own object; None if it has no other.
 
     An edge begins at the object that needs a library, as the model predicts it; for a library that
     was opened at run time it begins at the program.
     """
-    main, *others = (o for o in report.objects if o.origin is not ObservedOrigin.KERNEL)
+    objects = [o for o in report.objects if o.origin is not ObservedOrigin.KERNEL]
+    if not objects:
+        return None
+    main, *others = objects
     builder = GraphBuilder(describe_subject(report), GraphKind.PROCESS, _make_object(main))
     indexes = {_get_label(main): 0}
     for number, loaded in enumerate(others, 1):

@@ -36,12 +36,12 @@ def measure_files(bundle: Bundle) -> Sizes:
 
 
 def _add_up(files: Sequence[FileSize]) -> list[FileSize]:
-    """Return one size for all small files of a directory at the top."""
+    """Return one size for all small files of a directory at the top, or the file if it is alone."""
     totals: dict[str, FileSize] = {}
     for file in files:
         top = file.path.partition("/")[0] if "/" in file.path else ""
-        known = totals.get(top, FileSize(top, 0, 0))
-        totals[top] = FileSize(top, known.size + file.size, known.count + 1)
+        known = totals.get(top)
+        totals[top] = FileSize(top, known.size + file.size, known.count + 1) if known else file
     return list(totals.values())
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.pipelines.target import ArtifactOnTarget
 from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.report.graphs.choice import MAX_EDGES
 from bundle_fix.report.graphs.drawn_report import Overview
-from bundle_fix.report.graphs.load_graph import LoadGraph
 from bundle_fix.report.graphs.measure import measure_files
-from bundle_fix.report.graphs.process_graphs import make_process_graph
+from bundle_fix.report.graphs.process_graphs import make_process_graphs
 
-MAX_EDGES = 20_000
-"""Edges of all graphs of a document; further graphs are left out."""
 MIN_EDGES = 500
 """Edges of one artifact, if a document has many."""
 
@@ -36,20 +32,10 @@ def make_overview(
     )
     opened = _find_opened_plugins(context)
     processes = (*context.programs.values(), *context.plugins.values())
-    graphs = [make_process_graph(p, context.deployment, opened.get(p.entry, ())) for p in processes]
-    graphs, omitted = choose_graphs(graphs, max(MAX_EDGES // artifacts, MIN_EDGES))
-    return Overview(tuple(graphs), omitted, measure_files(context.bundle))
-
-
-def choose_graphs(graphs: Sequence[LoadGraph], max_edges: int) -> tuple[list[LoadGraph], int]:
-    """Return the graphs up to a limit of edges, the notable ones first, and the number left out."""
-    chosen: list[LoadGraph] = []
-    edges = 0
-    for graph in sorted(graphs, key=lambda g: not g.has_notable_objects):
-        edges += len(graph.edges)
-        if edges <= max_edges:
-            chosen.append(graph)
-    return chosen, len(graphs) - len(chosen)
+    graphs = make_process_graphs(
+        processes, context.deployment, max(MAX_EDGES // artifacts, MIN_EDGES), opened
+    )
+    return Overview(tuple(graphs), len(processes) - len(graphs), measure_files(context.bundle))
 
 
 def _find_opened_plugins(context: Context) -> dict[str, list[tuple[LoadedObject, str]]]:

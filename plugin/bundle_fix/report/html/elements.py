@@ -1,4 +1,4 @@
-"""Elements of HTML and SVG; every text and attribute value passes through `clean_text`.
+"""Elements of HTML and SVG; texts and attribute values pass through `clean_text`.
 
 The document is a tree that `xml.etree` writes, which escapes text and attribute values, so a name
 never becomes markup.
@@ -21,6 +21,8 @@ BLOCKS = frozenset((
 """Elements that end a line of the file, so that two reports can be compared line by line."""
 VOID = ("br", "meta")
 """Elements without an end tag."""
+GEOMETRY = ("d", "points")
+"""Attributes with coordinates only; a cut one is invalid."""
 MAX_TEXT = 2000
 """Characters of one text; a name of an ELF file may have megabytes."""
 
@@ -46,7 +48,8 @@ def build_element(tag: str, *children: Child, **attributes: object) -> Element:
     element = ET.Element(tag)
     for name, value in attributes.items():
         if value is not None and value is not False:
-            text = "" if value is True else clean_text(str(value))
+            text = "" if value is True else str(value)
+            text = text if name in GEOMETRY else clean_text(text)
             element.set(name.rstrip("_").replace("_", "-"), text)
     append_children(element, *children)
     return element

@@ -16,11 +16,21 @@ class Mark(Struct, frozen=True):
     meaning: str
 
 
-PACK = Mark("pack", "pack", "a file of the pack: rectangle, solid line")
-EXPECTED = Mark("expected", "host", "an expected file of the host: round box, grey dashed line")
-OTHER = Mark("host", "HOST", "another file of the host: round box, coloured dashed line")
-MISSING = Mark("missing", "✕ MISSING", "not found: cut corners, dotted line")
-OPENED = Mark("open", "opened at run time", "opened by dlopen: pointed box")
+PACK = Mark("pack", "pack", "a file of the pack; in graphs a rectangle with a solid line")
+EXPECTED = Mark(
+    "expected",
+    "host",
+    "an expected file of the host; in graphs a round box with a grey dashed line",
+)
+OTHER = Mark(
+    "host",
+    "host (unexpected)",
+    "another file of the host; in graphs a round box with a coloured dashed line",
+)
+MISSING = Mark(
+    "missing", "✕ MISSING", "not found; in graphs a box with cut corners and a dotted line"
+)
+OPENED = Mark("open", "opened at run time", "opened by dlopen; in graphs a pointed box")
 MARKS = (PACK, EXPECTED, OTHER, MISSING, OPENED)
 
 

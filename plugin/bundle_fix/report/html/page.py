@@ -23,13 +23,13 @@ MAX_SIZE = 1_000_000
 """Bytes of a document. CI services refuse or cut larger files, and browsers become slow."""
 
 
-def write_page(title: str, header: Iterable[Element], parts: Iterable[Element]) -> str:
+def write_page(title: str, header: Iterable[Element], parts: Iterable[Element | None]) -> str:
     """Return a document.
 
     Args:
         title: the title.
         header: the elements that come first.
-        parts: the elements after them.
+        parts: the elements after them; None is left out.
     """
     head = build_element(
         "head",
@@ -54,6 +54,13 @@ def write_page(title: str, header: Iterable[Element], parts: Iterable[Element]) 
     return "<!DOCTYPE html>\n" + write_element(html) + "\n"
 
 
+def build_omission(subject: str) -> Element:
+    """Return the line that says what does not fit into the report."""
+    return build_element(
+        "p", f"{subject}: left out, as the report is limited in size.", class_="soft"
+    )
+
+
 class SizeBudget:
     """The bytes that are left for the parts of a document.
 
@@ -71,3 +78,7 @@ class SizeBudget:
             return False
         self.left -= size
         return True
+
+    def fit_element(self, element: Element, subject: str) -> Element:
+        """Take the bytes of an element and return it, or the line on what does not fit."""
+        return element if self.take_element(element) else build_omission(subject)

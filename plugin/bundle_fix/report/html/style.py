@@ -42,7 +42,7 @@ padding:.5rem .8rem}
 .cause.warning{border-left-color:var(--warning)}
 .cause.note{border-left-color:var(--note)}
 .tag{display:inline-block;white-space:nowrap;font-size:.8rem;font-weight:600;padding:0 .4rem;
-border-radius:3px;
+border-radius:3px;margin:.1rem 0;
 border:1px solid;background:var(--bg)}
 .tag.error,.tag.missing{color:var(--error);border-style:dotted}
 .tag.warning,.tag.host{color:var(--warning);border-style:dashed}

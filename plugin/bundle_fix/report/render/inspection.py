@@ -73,24 +73,35 @@ def is_harmed(report: InspectReport) -> bool:
 
 
 def _render_verdict(report: InspectReport, paint: Paint) -> Iterator[str]:
-    word = paint(report.verdict.value.replace("_", " ").upper(), VERDICT_COLOURS[report.verdict])
-    yield f"{word}: {escape_unprintable(_describe_verdict(report))}"
+    word = paint(format_verdict_word(report.verdict), VERDICT_COLOURS[report.verdict])
+    yield f"{word}: {escape_unprintable(describe_verdict(report))}"
+    yield from map(escape_unprintable, describe_evidence(report))
+
+
+def format_verdict_word(verdict: Verdict) -> str:
+    """Return a verdict in capitals."""
+    return verdict.value.replace("_", " ").upper()
+
+
+def describe_evidence(report: InspectReport) -> Iterator[str]:
+    """Yield the indented lines after a verdict; names are as they are."""
     malloc = report.malloc
     displaced = [o for o in report.objects if o.displaces]
     # The allocator comes first: a wrong one ends in aborts far from their cause.
     for o in sorted(displaced, key=lambda o: malloc is None or o.path != malloc.path):
-        yield from map(escape_unprintable, _describe_displacement(o))
+        yield from _describe_displacement(o)
     for o in report.objects:
         if o.replaced and (o.origin is ObservedOrigin.PACK or o.displaces):
             place = o.member or o.path or o.name
-            yield escape_unprintable(f"  {place}: {REPLACEMENT_TEXTS[o.replaced]}")
+            yield f"  {place}: {REPLACEMENT_TEXTS[o.replaced]}"
     if malloc is not None:
         doubt = "" if malloc.certain else ", judging by its name"
         origin = ORIGIN_TEXTS[malloc.origin]
-        yield escape_unprintable(f"  malloc is that of {malloc.path} ({origin}{doubt})")
+        yield f"  malloc is that of {malloc.path} ({origin}{doubt})"
 
 
-def _describe_verdict(report: InspectReport) -> str:
+def describe_verdict(report: InspectReport) -> str:
+    """Return the process and what of the pack it loaded, as text after the word of the verdict."""
     subject = describe_subject(report)
     if report.pack is None:
         return f"{subject}: {format_count(len(report.objects), 'object')}, compared with no pack"

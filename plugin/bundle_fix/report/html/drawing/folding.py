@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import Struct
 
 from bundle_fix.report.graphs.load_graph import GraphEdge, LoadGraph, Side
@@ -40,7 +38,7 @@ def fold_graph(graph: LoadGraph) -> FoldedGraph:
     kept = _choose_objects(graph, parents)
     edges, is_complete = _choose_edges(graph, parents, kept)
     folded = [n for n in range(len(graph.objects)) if n not in kept]
-    ancestors = {next(n for n in _walk_up(parents, m) if n in kept) for m in folded}
+    ancestors = {parents.get(n, 0) for n in folded} & kept
     return FoldedGraph(
         tuple(sorted(kept)), tuple(edges), len(folded), tuple(sorted(ancestors)),
         is_complete and not folded,
@@ -57,14 +55,17 @@ def _find_parents(graph: LoadGraph) -> dict[int, int]:
     return {end: graph.edges[n].start for end, n in parents.items()}
 
 
-def _walk_up(parents: dict[int, int], index: int) -> Iterator[int]:
-    """Yield an object, the one that loaded it, and so on; the last is the entry point."""
-    seen: set[int] = set()
-    while index not in seen and index != 0:
-        seen.add(index)
-        yield index
+def _list_new_ancestors(parents: dict[int, int], index: int, kept: set[int]) -> list[int]:
+    """Return an object, the one that loaded it, and so on, up to the first that is drawn already.
+
+    The list ends after `MAX_OBJECTS`, which is more than a drawing has room for; objects that
+    load one another may lead to no drawn one.
+    """
+    added: list[int] = []
+    while index not in kept and len(added) < MAX_OBJECTS:
+        added.append(index)
         index = parents.get(index, 0)
-    yield 0
+    return added
 
 
 def _choose_objects(graph: LoadGraph, parents: dict[int, int]) -> set[int]:
@@ -81,9 +82,11 @@ def _choose_objects(graph: LoadGraph, parents: dict[int, int]) -> set[int]:
         key=lambda n: (not objects[n].is_notable, not objects[n].at_run_time),
     )
     for index in order:
-        added = [n for n in _walk_up(parents, index) if n not in kept]
+        added = _list_new_ancestors(parents, index, kept)
         if len(kept) + len(added) < MAX_OBJECTS:
             kept.update(added)
+        if len(kept) == MAX_OBJECTS - 1:
+            break
     return kept
 
 

@@ -9,7 +9,7 @@ from bundle_fix.report.check_report import CheckReport, RuleText
 from bundle_fix.report.graphs.drawn_report import DrawnReport
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.elements import Element, build_code, build_element
-from bundle_fix.report.html.page import SizeBudget, write_page
+from bundle_fix.report.html.page import SizeBudget, build_omission, write_page
 from bundle_fix.report.html.sections.banner import build_check_banner, describe_counts
 from bundle_fix.report.html.sections.cause_section import build_cause_section
 from bundle_fix.report.html.sections.graph_section import build_graph_section
@@ -60,6 +60,9 @@ def _render_several(reports: Sequence[CheckReport], rules: Mapping[str, RuleText
     limit = f"The details of {format_count(omitted, 'artifact')} are left out, as the report is"
     limit += " limited in size; check them one by one."
     parts = [_build_artifact_table(rows, shown)]
+    if len(rows) < len(ordered):
+        rest = format_count(len(ordered) - len(rows), "more row")
+        parts.append(build_omission(f"{rest} of the table"))
     if omitted:
         parts.append(build_element("p", limit, class_="soft"))
     return write_page(title, [build_element("h1", title)], [*parts, *shown.values()])
@@ -99,7 +102,8 @@ def _build_artifact(
     overview = report.overview if isinstance(report, DrawnReport) else None
     if overview is not None:
         sizes = build_size_section(overview.sizes, anchors.create("sizes"))
-        has_sizes = budget.take_element(sizes)
-        yield build_graph_section(overview.graphs, anchors, budget, overview.omitted)
-        if has_sizes:
-            yield sizes
+        sizes = budget.fit_element(sizes, "Sizes")
+        graphs = build_graph_section(overview.graphs, overview.omitted, anchors, budget)
+        if graphs is not None:
+            yield graphs
+        yield sizes

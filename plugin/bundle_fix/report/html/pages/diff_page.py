@@ -34,15 +34,9 @@ def render_diff_page(report: DiffReport, rules: Mapping[str, RuleText]) -> str:
             append_children(verdict, build_element("p", text))
     anchors, budget = Anchors(), SizeBudget()
     causes = build_cause_section(report.findings, report.causes, rules, anchors, budget)
-    parts = [causes]
-    changes = _build_changes(report, anchors)
-    has_changes = budget.take_element(changes)
-    graphs = make_diff_graphs(report)
-    if graphs:
-        parts.append(build_graph_section(graphs, anchors, budget))
-    if has_changes:
-        parts.append(changes)
-    return write_page(title, [build_element("h1", title), verdict], parts)
+    changes = budget.fit_element(_build_changes(report, anchors), "Changed files")
+    graphs = build_graph_section(*make_diff_graphs(report), anchors, budget)
+    return write_page(title, [build_element("h1", title), verdict], [causes, graphs, changes])
 
 
 def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
@@ -57,7 +51,12 @@ def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
         title = f"{format_count(len(report.fixed), 'finding')} fixed"
         append_children(
             section,
-            build_element("details", build_element("summary", title), build_element("ul", *items)),
+            build_element(
+                "details",
+                build_element("summary", title),
+                build_element("ul", *items),
+                _build_rest(len(report.fixed)),
+            ),
         )
     changes = list(list_member_changes(report.members))
     rows = (
@@ -67,11 +66,16 @@ def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
     heads = (build_element("th", word, scope="col") for word in ("change", "file"))
     head = build_element("thead", build_element("tr", *heads))
     table = build_element("table", head, build_element("tbody", *rows))
-    more = len(changes) - MAX_CHANGES
     append_children(
         section,
         build_element("p", f"{format_count(report.members.same, 'member')} unchanged"),
         table if changes else None,
-        build_element("p", f"… and {more} more", class_="soft") if more > 0 else None,
+        _build_rest(len(changes)),
     )
     return section
+
+
+def _build_rest(count: int) -> Element | None:
+    """Return a line on the items of a list that are left out."""
+    more = count - MAX_CHANGES
+    return build_element("p", f"… and {more} more", class_="soft") if more > 0 else None

@@ -9,11 +9,16 @@ from bundle_fix.observe.comparison.verdict import Verdict
 from bundle_fix.report.graphs.inspection_graphs import make_inspection_graph
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.elements import Element, append_children, build_element
-from bundle_fix.report.html.page import SizeBudget, write_page
+from bundle_fix.report.html.page import SizeBudget, build_omission, write_page
 from bundle_fix.report.html.sections.banner import FAILED, NEUTRAL, PASSED, build_banner
 from bundle_fix.report.html.sections.graph_section import build_graph_section
 from bundle_fix.report.inspection import InspectReport
-from bundle_fix.report.render.inspection import describe_differences, render_verdict
+from bundle_fix.report.render.inspection import (
+    describe_differences,
+    describe_evidence,
+    describe_verdict,
+    format_verdict_word,
+)
 
 STYLES = {Verdict.CLEAN: PASSED, Verdict.NO_PACK: NEUTRAL}
 
@@ -29,21 +34,18 @@ def render_inspection_page(reports: Sequence[InspectReport]) -> str:
         if budget.take_element(banner):
             banners.append(banner)
     omitted = len(ordered) - len(banners)
-    limit = f"{format_count(omitted, 'more process', 'more processes')} left out" if omitted else ""
-    graphs = [make_inspection_graph(report) for report in ordered if report.objects]
-    section = build_graph_section(graphs, Anchors(), budget)
-    return write_page(
-        title, [build_element("h1", title), *banners, build_element("p", limit)], [section]
-    )
+    header = [build_element("h1", title), *banners]
+    if omitted:
+        header.append(build_omission(format_count(omitted, "more process", "more processes")))
+    graphs = list(filter(None, map(make_inspection_graph, ordered)))
+    return write_page(title, header, [build_graph_section(graphs, 0, Anchors(), budget)])
 
 
 def _build_verdict(report: InspectReport) -> Element:
     if report.error:
         return build_banner("could not be read", report.error, FAILED)
-    first, *evidence = render_verdict(report, lambda text, _: text).splitlines()
-    word, _, text = first.partition(": ")
-    banner = build_banner(word, text, STYLES.get(report.verdict, FAILED))
-    evidence += describe_differences(report)
-    for line in evidence:
+    word, style = format_verdict_word(report.verdict), STYLES.get(report.verdict, FAILED)
+    banner = build_banner(word, describe_verdict(report), style)
+    for line in (*describe_evidence(report), *describe_differences(report)):
         append_children(banner, build_element("p", line.strip()))
     return banner

@@ -30,15 +30,14 @@ def render_run_page(report: RunReport, rules: Mapping[str, RuleText]) -> str:
     anchors, budget = Anchors(), SizeBudget()
     causes = build_cause_section(report.findings, report.causes, rules, anchors, budget)
     files = [
-        _build_files(title, paths)
+        budget.fit_element(_build_files(title, paths), title)
         for title, paths in (
             ("Opened files of the pack", report.opened_files),
             ("Other opened files (strace)", report.host_files),
         )
         if paths
     ]
-    files = [element for element in files if budget.take_element(element)]
-    graphs = build_graph_section(make_run_graphs(report.loads), anchors, budget)
+    graphs = build_graph_section(make_run_graphs(report.loads), 0, anchors, budget)
     header = [build_element("h1", title), verdict]
     if not report.complete:
         header.append(build_element("p", INCOMPLETE))

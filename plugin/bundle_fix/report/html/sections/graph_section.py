@@ -17,16 +17,18 @@ OPEN_GRAPHS = 3
 
 
 def build_graph_section(
-    graphs: Sequence[LoadGraph], anchors: Anchors, budget: SizeBudget, omitted: int = 0
-) -> Element:
-    """Return the graphs of processes and libraries, as many as fit into the budget.
+    graphs: Sequence[LoadGraph], omitted: int, anchors: Anchors, budget: SizeBudget
+) -> Element | None:
+    """Return the graphs of processes and libraries, as many as fit; None if there are none.
 
     Args:
         graphs: the graphs, the most notable first.
+        omitted: the number of graphs that are left out already.
         anchors: the ids of the document.
         budget: the bytes that are left.
-        omitted: the number of graphs that are left out already.
     """
+    if not graphs and not omitted:
+        return None
     section = build_element(
         "section",
         build_element("h2", "Loaded libraries"),

@@ -80,10 +80,13 @@ def _build_summary(graph: LoadGraph) -> Element:
 
 
 def _create_row_anchors(graph: LoadGraph, prefix: str) -> RowAnchors:
-    """Return the anchors; what has no row leads to the table as a whole."""
-    rows = [f"{prefix}-{n}" if n < MAX_ROWS else prefix for n in range(len(graph.objects))]
+    """Return the anchors; what has no row leads to the table as a whole.
+
+    `format_anchor` makes no ``:``, so no other part of the document has such an id.
+    """
+    rows = [f"{prefix}:{n}" if n < MAX_ROWS else prefix for n in range(len(graph.objects))]
     own = {
-        n: f"{prefix}-s{n}"
+        n: f"{prefix}:s{n}"
         for n, edge in enumerate(graph.edges)
         if edge.steps and edge.end < MAX_ROWS
     }
@@ -118,13 +121,11 @@ def _build_object_table(graph: LoadGraph, anchors: RowAnchors) -> Element:
 def _build_row(
     graph: LoadGraph, drawn: GraphObject, anchor: str, edges: Sequence[tuple[GraphEdge, str]]
 ) -> Element:
-    tags = [build_tag(get_mark(drawn))]
-    if drawn.at_run_time:
-        tags.append(build_tag(OPENED))
+    opened = build_tag(OPENED) if drawn.at_run_time else None
     return build_element(
         "tr",
         build_element("td", build_code(drawn.label), drawn.note and f" {drawn.note}"),
-        build_element("td", *tags, data_label="from"),
+        build_element("td", build_tag(get_mark(drawn)), " ", opened, data_label="from"),
         build_element("td", *_build_searches(graph, edges), data_label="found by"),
         id=anchor,
     )
