@@ -57,7 +57,7 @@ site: $(VENV)/installed-site
 	@echo $(SITE)/index.html
 
 standalone: $(VENV)/installed-standalone
-	@PATH="$(BIN):$$PATH" standalone/make-pack $(ARCH) $(DIST)
+	@PATH="$(BIN):$$PATH" standalone/make-pack "$(ARCH)" "$(DIST)"
 
 release: $(VENV)/installed-release
 	$(BIN)/python -m release

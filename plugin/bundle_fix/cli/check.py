@@ -133,6 +133,9 @@ def check(
     known = read_baseline(baseline) if baseline else None
     options = [f"--spec={spec}"] if spec else []
     options += [f"--host-provides={pattern}" for pattern in host_provides]
+    others = (
+        defines, host_root, variables, level, host_like_this, fail_on, ignores, allow_empty, glibc,
+    )  # fmt: skip
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
@@ -141,7 +144,7 @@ def check(
     is_drawn = "html" in (kind, *(other for other, _ in also))
     make_report = partial(
         _make_report, policy=policy, target=target, baseline=known, fix_options=options,
-        drawn=len(paths) if is_drawn else 0,
+        is_as_in_fix=not any(others), drawn=len(paths) if is_drawn else 0,
     )  # fmt: skip
     found: list[CheckReport] = []
     keep_findings = bool(also) or kind == "github"
@@ -173,10 +176,13 @@ def _make_report(
     target: Target,
     baseline: Baseline | None,
     fix_options: Sequence[str],
+    is_as_in_fix: bool,
     drawn: int,
 ) -> CheckReport:
     """Check one artifact and return the report, which has the error if there is one.
 
+    ``is_as_in_fix`` is whether ``fix`` checks its result in the same way: only then is it known
+    whether it needs ``--force``.
     ``drawn`` is the number of artifacts in one HTML document, 0 if there is none.
     """
     start = time.monotonic()
@@ -185,6 +191,7 @@ def _make_report(
     try:
         with open_on_target(path, target, progress) as artifact:
             result = check_artifact(artifact, policy, facts, progress)
+            result = replace(result, fails_after_fix=result.fails_after_fix and is_as_in_fix)
             if drawn:
                 from bundle_fix.report.graphs.overview import make_overview
 

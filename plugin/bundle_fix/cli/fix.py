@@ -21,6 +21,7 @@ from bundle_fix.cli.options import (
     force_option,
     host_option,
     parse_text,
+    print_message,
     spec_option,
 )
 from bundle_fix.cli.policy_options import read_policy
@@ -128,6 +129,8 @@ def fix(
         with show_progress(quiet=quiet, color=color) as progress:
             result = fix_artifact(artifact, target, options, progress)
     print_result(artifact, result, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
-    if result.written is not None:
+    if dry_run:
+        print_message("dry run: nothing was written", quiet=quiet)
+    elif result.written is not None:
         sys.stdout.write(f"{result.written}\n")
     return 1 if result.failed else 0

@@ -38,9 +38,9 @@ def print_result(
     report = forget_fix(make_check_report(str(artifact), result.verdict))
     if result.before is not None and result.before.findings and result.applied.actions:
         print_message(_format_change(result.before, result.verdict), quiet=quiet)
-        if not result.verdict.failed and not verbose:
-            for line in render_left(report, paint):
-                print_message(line, quiet=quiet)
+    if result.before is not None and not result.verdict.failed and not verbose:
+        for line in render_left(report, paint):
+            print_message(line, quiet=quiet)
     if result.before is None and not result.verdict.failed and not verbose:
         print_message(f"passed: {_format_summary(result.verdict)}", quiet=quiet)
     if result.verdict.failed or (verbose and not quiet):

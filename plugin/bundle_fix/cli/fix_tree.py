@@ -175,7 +175,7 @@ def _ensure_files_are_selected(root: Path, members: Path | None, *, everything: 
     """Raise an error unless either a list or ``--all`` selects the files to change."""
     if members is not None and everything:
         raise click.UsageError("--members and --all cannot be combined")
-    if members is None and not everything:
+    if members is None and not everything and root.is_dir():
         raise BundleFixError(
             "it may contain files of other packages, and no list says which files to change",
             where=str(root),

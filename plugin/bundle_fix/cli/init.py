@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.check.wording import join_names
 from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import OUTPUT_PATH, PATH, print_message
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.draft.spec import draft_spec
+from bundle_fix.draft.text import format_spec
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.storage.atomic import create_pending_file
@@ -45,7 +47,8 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         )
     spec = Path("bundle.toml") if to_stdout else output
     with show_progress(quiet=quiet, color="auto") as progress:
-        text = draft_spec(artifact, spec, str(artifact), limits, progress)
+        draft = draft_spec(artifact, spec, str(artifact), limits, progress)
+    text = format_spec(draft)
     if to_stdout:
         sys.stdout.write(text)
         return 0
@@ -55,6 +58,9 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         pending.file.write(text.encode())
         pending.commit()
     sys.stdout.write(f"{output}\n")
+    if draft.needs.missing:
+        names = escape_unprintable(join_names(draft.needs.missing))
+        print_message(f"not found on this machine, so left to the host: {names}", quiet=quiet)
     print_message(_describe_next_step(artifact, output), quiet=quiet)
     return 0
 

@@ -28,8 +28,11 @@ LOSSES = {
     "bwrap": "no 'run' where user namespaces are restricted",
     "strace": "no 'run --strace'",
     "objcopy": "no `strip` of [debug]",
+    "dot": "HTML reports draw their graphs in columns",
 }
 """What does not work without each optional library and program."""
+VERSION_OPTIONS = {UNSQUASHFS: "-version", "dot": "-V"}
+"""The options of programs that do not know --version."""
 TIME_LIMIT = 10
 """Limit of the time in which a program prints its version, in seconds."""
 
@@ -44,7 +47,7 @@ def list_versions() -> Iterator[str]:
     for name in (*PACKAGES, CYCLONEDX):
         yield from _describe_package(name)
     yield _describe_program("patchelf", find_patchelf())
-    for name in (UNSQUASHFS, "bwrap", "strace", "objcopy"):
+    for name in (UNSQUASHFS, "bwrap", "strace", "objcopy", "dot"):
         yield _describe_program(name, shutil.which(name))
 
 
@@ -69,12 +72,10 @@ def _describe_package(name: str) -> Iterator[str]:
 def _describe_program(name: str, path: str | None) -> str:
     if path is None:
         return f"{name} is not installed: {LOSSES[name]}"
-    # unsquashfs knows only -version.
-    option = "-version" if name == UNSQUASHFS else "--version"
     try:
         ran = subprocess.run(
-            [path, option], capture_output=True, timeout=TIME_LIMIT, check=False,
-            stdin=subprocess.DEVNULL,
+            [path, VERSION_OPTIONS.get(name, "--version")], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIME_LIMIT, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{name} cannot be run: {error}"

@@ -152,7 +152,7 @@ def _find_removed_objects(
         name = image.soname or posixpath.basename(member.path)
         if image.is_library and _is_still_found(name, new):
             continue
-        missing = "program" if image.is_program else f"library {name}"
+        missing = "program at this path" if image.is_program else f"library {name}"
         message = f"has been removed; the new pack has no {missing}"
         yield REMOVED_FILE.make_finding(member.path, message, soname=name)
     for change in members.changed:

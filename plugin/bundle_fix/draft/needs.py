@@ -46,10 +46,12 @@ class ClosureNeeds(Struct, frozen=True):
     Attributes:
         bundle: the file on this machine of each name to bundle.
         host: the reason to leave a name to the host, by name.
+        missing: those of ``host`` that are only there because this machine has no such library.
     """
 
     bundle: Mapping[str, Path]
     host: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
 
 def find_needs(bundle: Bundle, root: Path | None) -> ClosureNeeds:
@@ -61,6 +63,7 @@ def find_needs(bundle: Bundle, root: Path | None) -> ClosureNeeds:
     """
     found: dict[str, Path] = {}
     host: dict[str, str] = {}
+    missing: list[str] = []
     queue = list(_list_needed_names(bundle, root))
     while queue:
         name, image, directory = queue.pop(0)
@@ -77,12 +80,14 @@ def find_needs(bundle: Bundle, root: Path | None) -> ClosureNeeds:
         path = None if reason else _find_on_this_machine(name, image, directory)
         if path is None:
             host[name] = reason or NOT_FOUND
+            if not reason:
+                missing.append(name)
             continue
         found[name] = path
         library = read_image_at(path)
         if library is not None:
             queue += [(needed, library, path.resolve().parent) for needed in library.needed]
-    return ClosureNeeds(found, host)
+    return ClosureNeeds(found, host, tuple(missing))
 
 
 def _list_needed_names(

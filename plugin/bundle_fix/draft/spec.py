@@ -11,7 +11,7 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.draft.needs import find_needs
 from bundle_fix.draft.survey import survey_tree
-from bundle_fix.draft.text import SpecDraft, format_spec
+from bundle_fix.draft.text import SpecDraft
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.member_names import MANIFEST_NAME
@@ -30,8 +30,8 @@ GENERIC_NAMES = re.compile(
 def draft_spec(
     artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_LIMITS,
     progress: Progress = no_progress,
-) -> str:  # fmt: skip
-    """Return the text of a first spec that packs ``artifact`` again.
+) -> SpecDraft:  # fmt: skip
+    """Return a first spec that packs ``artifact`` again.
 
     Args:
         artifact: a directory; or a tarball, wheel or zip archive, which must be unpacked before
@@ -59,18 +59,15 @@ def draft_spec(
             raise BundleFixError(
                 "contains no files to pack", where=title, hint="build and install first"
             )
-        return format_spec(
-            SpecDraft(
-                title=title,
-                name=_choose_pack_name(
-                    artifact.resolve(), is_directory=is_directory, top=opened.tree.top
-                ),
-                format=opened.format if opened.format in FORMATS else "tar.gz",
-                tree=_build_tree_template(root, spec.resolve().parent),
-                survey=survey,
-                needs=find_needs(bundle, root),
-                glibc=read_builtin("glibc", {}).value,
-            )
+        top = opened.tree.top
+        return SpecDraft(
+            title=title,
+            name=_choose_pack_name(artifact.resolve(), is_directory=is_directory, top=top),
+            format=opened.format if opened.format in FORMATS else "tar.gz",
+            tree=_build_tree_template(root, spec.resolve().parent),
+            survey=survey,
+            needs=find_needs(bundle, root),
+            glibc=read_builtin("glibc", {}).value,
         )
 
 

@@ -74,14 +74,15 @@ def check_wheel(wheel: Path, policy: CheckPolicy) -> str:
     from bundle_fix.check.checker import check_bundle
     from bundle_fix.check.registry import CHECK_RULES
     from bundle_fix.loader.bundle import read_bundle
-    from bundle_fix.report.check_report import describe_rules, make_check_report
+    from bundle_fix.report.check_report import describe_rules, forget_fix, make_check_report
     from bundle_fix.report.render.text import render_text
 
     with open_artifact(wheel) as artifact:
         verdict = check_bundle(read_bundle(artifact.tree, wheel.name), policy)
     if not verdict.failed:
         return ""
-    report = make_check_report(wheel.name, verdict)
+    # The wheel is removed, so `fix` has nothing to repair.
+    report = forget_fix(make_check_report(wheel.name, verdict))
     return render_text(report, describe_rules(CHECK_RULES), lambda text, _: text, verbose=False)
 
 

@@ -108,7 +108,9 @@ def test_needed_names_of_a_plugin_are_searched_in_the_processes_that_can_open_it
 def test_a_name_that_no_object_needs_is_searched_as_by_dlopen(tmp_path: Path) -> None:
     done = run_bundle_fix("why", make_healthy_pack(tmp_path), "libnew.so.1")
     assert done.returncode == 1
-    assert done.stdout.startswith("bin/server does not need, but may dlopen(), libnew.so.1\n")
+    assert done.stdout.startswith(
+        "bin/server does not need libnew.so.1; dlopen() in it would search:\n"
+    )
     assert "and neither has the host." in done.stdout
 
 

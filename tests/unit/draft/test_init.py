@@ -17,6 +17,7 @@ from builders.pack import make_healthy_pack, make_tarball
 from builders.run import run_bundle_fix
 from builders.wheel import build_wheel
 from bundle_fix.draft.spec import draft_spec
+from bundle_fix.draft.text import format_spec
 from bundle_fix.report.schemas import build_spec_schema
 
 
@@ -54,7 +55,7 @@ def list_packed_members(spec: Path, *options: str | Path) -> set[str]:
 def draft_and_validate(root: Path, spec: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """Write a first spec for ``root``, check it against the schema and parse it."""
     spec = spec or root.parent / "bundle.toml"
-    spec.write_text(draft_spec(root, spec, root.name))
+    spec.write_text(format_spec(draft_spec(root, spec, root.name)))
     data = tomli.loads(spec.read_text())
     jsonschema.validate(data, build_spec_schema(), cls=jsonschema.Draft202012Validator)
     return spec, data

@@ -72,6 +72,9 @@ def find_program(view: View, options: RunOptions, where: str) -> str:
     for path in (text, text.removeprefix(f"{tree.top}/")):
         real = resolve_path(tree, posixpath.normpath(path))
         if isinstance(real, str) and isinstance(tree.nodes.get(real), File):
+            image = view.bundle.images.get(real)
+            if image is not None and not image.is_program:
+                raise BundleFixError(f"{text} is a library, not a program", where=where)
             return posixpath.join(options.at, posixpath.normpath(path))
     named = [path for path, _ in tree.iter_files() if posixpath.basename(path) == text]
     if len(named) == 1:

@@ -35,8 +35,10 @@ def render_explanations(explanations: Sequence[Explanation], paint: Paint, *, ve
 
 def _render_group(first: Explanation, *others: Explanation, paint: Paint) -> Iterator[str]:
     """Yield one search, and the objects whose searches have the same conclusion."""
-    verb = "needs" if first.needed else "does not need, but may dlopen(),"
-    yield escape_unprintable(f"{first.requester} {verb} {first.name}")
+    title = f"{first.requester} needs {first.name}"
+    if not first.needed:
+        title = f"{first.requester} does not need {first.name}; dlopen() in it would search:"
+    yield escape_unprintable(title)
     entries = [entry for entry in first.entries if entry != first.requester]
     if entries:
         yield escape_unprintable(f"  in the process of {join_names(entries, MAX_SHOWN)}")
