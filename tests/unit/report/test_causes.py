@@ -61,6 +61,8 @@ def test_a_missing_library_is_one_cause_with_all_that_need_it(tmp_path: Path) ->
     report = check_directory(tmp_path)
     (cause,) = list_problems(report)
     assert (cause.kind, cause.root) == (RootKind.LIBRARY, "libmissing.so.1")
+    (finding,) = (report.findings[index] for index in cause.findings)
+    assert (finding.path, finding.evidence["objects"]) == ("bin/one", ["bin/two"])
 
 
 def test_many_roots_of_one_kind_are_one_cause() -> None:

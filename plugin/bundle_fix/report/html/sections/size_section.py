@@ -81,7 +81,7 @@ def _build_size_table(sizes: Sizes) -> Element:
     more = f"… and {rest} more rows, all smaller" if rest > 0 else None
     return build_element(
         "details",
-        build_element("summary", f"The {len(rows)} largest files as a table"),
+        build_element("summary", f"Table of the largest files: {len(rows)}"),
         table,
         more and build_element("p", more, class_="soft"),
     )
