@@ -48,6 +48,11 @@ class Root(Struct, frozen=True):
     name: str
 
 
+def make_copies_root(labels: Iterable[str]) -> Root:
+    """Return the root for copies in one process, which is the same in any order of loading."""
+    return Root(RootKind.COPIES, ", ".join(sorted(labels)))
+
+
 class Finding(Struct, frozen=True):
     """One problem of an artifact.
 

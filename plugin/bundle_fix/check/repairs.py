@@ -26,6 +26,11 @@ from bundle_fix.plan.verify import predict_edits
 UNPREDICTED = frozenset(rule.code for rule in MANIFEST_RULES)
 """Rules about the manifest, which a planned pack does not have: `fix` renews it afterwards."""
 
+MAX_ROUNDS = 8
+"""Limit on the plans of one repair: each is checked by rules that read the whole pack.
+
+A round is needed only where a repair makes another object loadable that lacks something itself.
+"""
 
 ProblemKey = tuple[str, str, str]
 """The rule, path and subject of a problem."""
@@ -58,7 +63,8 @@ def plan_for_findings(
     """Plan the repair that the findings of a check ask for.
 
     A repair may show another finding that can be repaired, for example of a library that no
-    program found before; such findings are added until there are no new ones.
+    program found before; such findings are added until there are no new ones, or `MAX_ROUNDS`
+    plans are made. The check of the last plan then has the findings that are left.
 
     Args:
         relocated: the pack after the moves that the user asked for; its contents must be open.
@@ -67,15 +73,16 @@ def plan_for_findings(
         pinned: patterns of the sonames to be needed by path.
     """
     requests = collect_requests(before.findings)
-    while True:
+    for _ in range(MAX_ROUNDS):
         plan = make_repair_plan(relocated, RepairRequests(requests), pinned)
         if plan.is_empty:
             return PlannedRepair(plan, before)
         predicted = check(predict_edits(_drop_lists(plan.tree, plan.images), plan.edits))
         new = collect_requests(predicted.findings) - requests
         if not new:
-            return PlannedRepair(plan, predicted)
+            break
         requests |= new
+    return PlannedRepair(plan, predicted)
 
 
 def _drop_lists(tree: Tree, images: Mapping[str, Image]) -> Bundle:

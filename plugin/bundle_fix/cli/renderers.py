@@ -141,17 +141,13 @@ def render_difference(report: DiffReport, style: Style) -> str:
         from bundle_fix.report.render.diff_text import render_diff
 
         return render_diff(report, style.rules, style.paint, verbose=style.verbose)
-    if style.kind in ("json", "jsonl"):
-        from bundle_fix.report.render.json import format_json, format_json_line
-
-        return (format_json if style.kind == "json" else format_json_line)(report)
     if style.kind == "html":
         from bundle_fix.report.html.pages.diff_page import render_diff_page
 
         return render_diff_page(report, style.rules)
     from bundle_fix.report.diff import convert_to_check_report
 
-    return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)
+    return _render_data(report, convert_to_check_report(report), style)
 
 
 def render_observation(report: RunReport, style: Style) -> str:
@@ -160,14 +156,19 @@ def render_observation(report: RunReport, style: Style) -> str:
         from bundle_fix.report.render.run_text import render_run
 
         return render_run(report, style.rules, style.paint, verbose=style.verbose)
-    if style.kind in ("json", "jsonl"):
-        from bundle_fix.report.render.json import format_json, format_json_line
-
-        return (format_json if style.kind == "json" else format_json_line)(report)
     if style.kind == "html":
         from bundle_fix.report.html.pages.run_page import render_run_page
 
         return render_run_page(report, style.rules)
     from bundle_fix.report.run import convert_to_check_report
 
-    return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)
+    return _render_data(report, convert_to_check_report(report), style)
+
+
+def _render_data(report: DiffReport | RunReport, findings: CheckReport, style: Style) -> str:
+    """Return a report as JSON, or its findings in a format for findings only."""
+    if style.kind in ("json", "jsonl"):
+        from bundle_fix.report.render.json import format_json, format_json_line
+
+        return (format_json if style.kind == "json" else format_json_line)(report)
+    return DOCUMENT_FORMATS[style.kind]([findings], style)

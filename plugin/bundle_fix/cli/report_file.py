@@ -34,8 +34,13 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
                 raise BundleFixError(f"cannot print the report: {reason}")
     elif output.exists() and not output.is_file() and not output.is_dir():
         # rename(2) would replace a pipe or a device, such as /dev/stderr, by a file.
-        with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.writelines(pieces)
+        try:
+            with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.writelines(pieces)
+        except OSError as error:
+            # write(2) has a descriptor only, so Python does not know the name of the file.
+            error.filename = error.filename or str(output)
+            raise
     else:
         from bundle_fix.storage.atomic import create_pending_file
 

@@ -17,7 +17,7 @@ def escape_unprintable(text: str) -> str:
     )
 
 
-def escape_and_shorten(text: str) -> str:
-    """Return at most `MAX_SHOWN_LENGTH` characters of ``text``, on one line, for a message."""
-    shown = text if len(text) <= MAX_SHOWN_LENGTH else text[: MAX_SHOWN_LENGTH - 1] + "…"
-    return escape_unprintable(shown)
+def escape_and_shorten(text: str, limit: int = MAX_SHOWN_LENGTH) -> str:
+    """Return at most ``limit`` characters for ``text``, on one line, for a message."""
+    shown = escape_unprintable(text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

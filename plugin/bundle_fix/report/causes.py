@@ -9,6 +9,7 @@ from msgspec import Struct
 from bundle_fix.check.findings import Root, RootKind
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.rule import Rule
+from bundle_fix.model.wording import join_names
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.finding_record import FindingRecord
 
@@ -135,5 +136,6 @@ def _format_title(roots: Sequence[Root], rule: Rule) -> str:
         return rule.title.removesuffix(".")
     one, several = TITLES[kind]
     if len(roots) == 1:
-        return one.format(roots[0].name or "(empty)")
+        names = roots[0].name.split(", ") if kind is RootKind.COPIES else [roots[0].name]
+        return one.format(join_names(names))
     return several.format(len(roots))

@@ -29,8 +29,11 @@ def find_problems(
         loads: the loads that the loader recorded.
         opened_decoys: the paths of the decoys that the kernel saw opened.
     """
-    for load in loads:
-        yield from _check_load(observer, load)
+    found = {_get_search(load): n for n, load in enumerate(loads) if load.path}
+    for number, load in enumerate(loads):
+        # A program may try several paths for one file; a path before the right one does not matter.
+        if load.path or load.call is LoadCall.NEEDED or found.get(_get_search(load), -1) < number:
+            yield from _check_load(observer, load)
     recorded = {load.path for load in loads} | {t for load in loads for t in load.tried}
     names = {observer.decoys[path] for path in recorded if path in observer.decoys}
     for path in opened_decoys:
@@ -46,6 +49,11 @@ def find_problems(
                 loaded=path,
                 provided=_list_providers(observer, name),
             )
+
+
+def _get_search(load: Load) -> tuple[str, str, str]:
+    """Return who looked for which file name, in whatever directory."""
+    return load.program, load.requester, posixpath.basename(load.name)
 
 
 def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:

@@ -10,9 +10,11 @@ from builders.elf import build_elf
 from builders.pack import make_incident_pack
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.findings import Root, RootKind
+from bundle_fix.check.findings import Root, RootKind, make_copies_root
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.pipelines.check import check_artifact
+from bundle_fix.pipelines.target import Target, open_on_target
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.causes import Cause, group_findings
@@ -93,3 +95,26 @@ def test_each_finding_is_in_one_cause_and_the_worst_come_first() -> None:
 def test_every_kind_of_root_has_a_title(kind: RootKind) -> None:
     (cause,) = group_findings([make_record("BF101", "bin/x", Root(kind, "ROOT"))])
     assert "ROOT" in cause.title or kind is RootKind.RULE
+
+
+def test_copies_have_one_root_in_any_order_and_a_title_of_at_most_four() -> None:
+    labels = [f"lib/lib{n}.so" for n in range(6)]
+    root = make_copies_root(labels)
+    assert root == make_copies_root(reversed(labels))
+    (cause,) = group_findings([make_record("BF301", "bin/x", root)])
+    expected = "several copies: lib/lib0.so, lib/lib1.so, lib/lib2.so, lib/lib3.so and 2 more"
+    assert cause.title == expected
+
+
+def test_a_single_program_lacks_the_symlink_of_a_library_with_another_name(
+    tmp_path: Path,
+) -> None:
+    build_elf(tmp_path / "lib/libfoo.so", soname="libfoo.so.2")
+    app = build_elf(
+        tmp_path / "bin/app", program=True, needed=["libfoo.so.2"], runpath="$ORIGIN/../lib"
+    )
+    for path in (app, tmp_path):
+        with open_on_target(path, Target()) as artifact:
+            report = make_check_report("x", check_artifact(artifact, CheckPolicy(), {}))
+        (cause,) = list_problems(report)
+        assert (cause.kind, cause.root) == (RootKind.MISSING_SYMLINK, "lib/libfoo.so.2")

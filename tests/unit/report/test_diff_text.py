@@ -67,3 +67,13 @@ def test_many_changes_take_forty_lines_and_verbose_lists_all() -> None:
     assert lines[0].startswith("old -> new: not worse: no regressions")
     assert lines[-1] == f"… and {90 - len(lines) + 4} more (-v lists all)"
     assert sum(line.startswith("~ f") for line in render(members, verbose=True)) == 90
+
+
+def test_directories_of_which_several_may_be_the_same_are_not_renamed() -> None:
+    members = MemberChangesRecord(
+        0,
+        added=(MemberRecord("x-3", "directory", 0, ""),),
+        removed=(MemberRecord("x-1", "directory", 0, ""), MemberRecord("x-2", "directory", 0, "")),
+        changed=(),
+    )
+    assert render(members)[3:] == ["- x-1 (directory)", "- x-2 (directory)", "+ x-3 (directory)"]

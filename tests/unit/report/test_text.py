@@ -18,6 +18,7 @@ from bundle_fix.report.check_report import (
     replace_findings,
 )
 from bundle_fix.report.finding_record import FindingRecord
+from bundle_fix.report.render.causes_text import render_causes
 from bundle_fix.report.render.text import MAX_LINES, render_left, render_text
 
 RULES = describe_rules(ALL_RULES)
@@ -137,3 +138,22 @@ def test_what_a_repair_leaves_is_a_line_for_each_cause(count: int) -> None:
 def test_an_unreadable_artifact_is_one_line() -> None:
     report = make_error_report("cut.tar.gz", "cut.tar.gz: it is cut short")
     assert render(report) == ["cut.tar.gz: could not be checked: it is cut short"]
+
+
+@pytest.mark.parametrize("name", ["lib x " * 10_000, "x" * 60_000])
+def test_a_name_as_long_as_a_string_table_leaves_a_short_title(name: str) -> None:
+    lines = render(
+        make_report(
+            make_record("BF101", Severity.ERROR, "bin/x", Root(RootKind.LIBRARY, name)),
+        )
+    )
+    assert sum(line.startswith("error BF101 not-found:") for line in lines) == 1
+    assert len(lines) < MAX_LINES
+    assert max(map(len, lines)) <= 80
+
+
+def test_causes_without_space_are_counted() -> None:
+    causes = make_report(*make_many_findings()).causes[:1]
+    findings = make_many_findings()[:1]
+    lines = render_causes(causes, findings, RULES, lambda text, _: text, 0)
+    assert lines == ["… and 1 more cause (-v shows all)"]

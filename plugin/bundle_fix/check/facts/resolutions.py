@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
@@ -13,6 +14,7 @@ from bundle_fix.loader.hosts.rtld import find_linked_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchStep
+from bundle_fix.model.tree import Tree, resolve_path
 from bundle_fix.policy.severity import Severity
 
 
@@ -64,14 +66,30 @@ def describe_trace(trace: Sequence[SearchStep]) -> list[dict[str, str]]:
     ]
 
 
-def find_search_root(provided: Sequence[str], name: str) -> Root | None:
-    """Return the directory of the pack in which a needed name should have been found.
+def find_search_root(tree: Tree, provided: Sequence[str], name: str) -> Root | None:
+    """Return why a search for a needed name does not find the libraries that provide it.
 
+    It is the missing symlink, if no file of the pack has that name, else the directory of the file.
     It is None for a name with a slash, for which the loader does not search.
     """
     if "/" in name:
         return None
-    return Root(RootKind.DIRECTORY, posixpath.dirname(provided[0]) or ".")
+    path = find_copy_with_name(tree, provided, name)
+    if path is None:
+        symlink = posixpath.join(posixpath.dirname(provided[0]), name)
+        return Root(RootKind.MISSING_SYMLINK, symlink)
+    return Root(RootKind.DIRECTORY, posixpath.dirname(path) or ".")
+
+
+def find_copy_with_name(tree: Tree, provided: Sequence[str], name: str) -> str | None:
+    """Return the file of ``provided`` with a file name, or else a symlink of that name to one."""
+    files = (path for path in provided if posixpath.basename(path) == name)
+    symlinks = (
+        path
+        for path, _ in tree.iter_symlinks()
+        if posixpath.basename(path) == name and resolve_path(tree, path) in provided
+    )
+    return next(chain(files, symlinks), None)
 
 
 def make_need_evidence(need: Resolution, processes: Sequence[Process]) -> dict[str, Any]:

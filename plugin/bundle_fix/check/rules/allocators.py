@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers, is_libc
-from bundle_fix.check.findings import Finding, Root, RootKind
+from bundle_fix.check.findings import Finding, Root, RootKind, make_copies_root
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
@@ -57,7 +57,7 @@ def _choose_root(allocators: Sequence[LoadedObject]) -> Root:
     for allocator in allocators:
         if allocator.origin is ObjectOrigin.HOST:
             return Root(RootKind.HOST_COPY, allocator.name)
-    return Root(RootKind.COPIES, ", ".join(sorted(a.label for a in allocators)))
+    return make_copies_root(a.label for a in allocators)
 
 
 def _describe_allocator(allocator: LoadedObject, entry: str) -> str:

@@ -64,14 +64,15 @@ def _check_notes(rule: Rule, context: Context) -> Iterator[Finding]:
         image = context.bundle.images[path]
         for feature in features:
             need = _open_feature(context, path, feature)
-            provided = [p for n in feature.sonames for p in context.bundle.find_providers(n, image)]
+            named = {n: context.bundle.find_providers(n, image) for n in feature.sonames}
+            name, provided = next(((n, paths) for n, paths in named.items() if paths), ("", ()))
             if need is not None and need.result.origin is not ObjectOrigin.BUNDLE and provided:
                 yield rule.make_finding(
                     path,
                     f"opens {_format_sonames(feature)}; the pack has {provided[0]}, but"
                     f" {need.result.path or 'nothing'} is opened",
                     severity=_get_severity(context, path, feature),
-                    root=find_search_root(provided, feature.sonames[0]),
+                    root=find_search_root(context.bundle.tree, provided, name),
                     dlopen=list(feature.sonames),
                     priority=feature.priority,
                     trace=describe_trace(need.trace),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from itertools import chain
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.library_sources import find_library_source, is_loaded_by_import
 from bundle_fix.check.facts.privileges import find_prefix_for_name, list_refused_entries
 from bundle_fix.check.facts.resolutions import (
+    find_copy_with_name,
     find_search_root,
     find_worst_resolutions,
     is_name_of_other_libc,
@@ -31,7 +31,7 @@ from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.library_names import get_library_stem
-from bundle_fix.model.tree import InstallLocation, resolve_path
+from bundle_fix.model.tree import InstallLocation
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
@@ -61,7 +61,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in"
             message += " none of the searched directories"
             hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
-            root = find_search_root(provided, name)
+            root = find_search_root(context.bundle.tree, provided, name)
             if _is_reported_with_privileges(need):
                 continue
             script = find_start_script(context, processes, name)
@@ -143,7 +143,7 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
             message,
             severity=found_severity,
             hint=FIX_NAME_WITH_SLASH if "/" in name else None,
-            root=find_search_root(provided, name),
+            root=find_search_root(context.bundle.tree, provided, name),
             provided=list(provided),
             loaded=need.result.path,
             **make_need_evidence(need, processes),
@@ -202,14 +202,7 @@ def _is_for_programs_elsewhere(context: Context, path: str, provided: tuple[str,
 
 def _locate_copy(context: Context, provided: tuple[str, ...], name: str) -> str:
     """Return the path of the pack's copy under the needed name, or describe its other name."""
-    tree, file_name = context.bundle.tree, posixpath.basename(name)
-    files = (path for path in provided if posixpath.basename(path) == file_name)
-    symlinks = (
-        path
-        for path, _ in tree.iter_symlinks()
-        if posixpath.basename(path) == file_name and resolve_path(tree, path) in provided
-    )
-    path = next(chain(files, symlinks), None)
+    path = find_copy_with_name(context.bundle.tree, provided, posixpath.basename(name))
     return path or f"it under another name ({provided[0]})"
 
 

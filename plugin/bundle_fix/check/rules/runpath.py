@@ -61,7 +61,9 @@ def find_missing_runpaths(rule: Rule, context: Context) -> Iterator[Finding]:
                 or _are_all_started_by_script(context, path, names)
                 else _adjust_severity(context, path, severity)
             ),
-            root=find_search_root(context.bundle.find_providers(names[0], image), names[0]),
+            root=find_search_root(
+                context.bundle.tree, context.bundle.find_providers(names[0], image), names[0]
+            ),
             needed=names,
         )
 

@@ -12,7 +12,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import SANITIZER_MARKER
 from bundle_fix.check.facts.symbols.bindings import find_names_bound_to, find_provider
 from bundle_fix.check.facts.symbols.scopes import SymbolScope, find_shared_scopes
-from bundle_fix.check.findings import Finding, Root, RootKind
+from bundle_fix.check.findings import Finding, make_copies_root
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.read.image import Image
@@ -193,7 +193,7 @@ def _make_openmp_finding(
         entry,
         f"has {len(users)} OpenMP runtimes in its process: {', '.join(texts)}",
         severity=severity,
-        root=Root(RootKind.COPIES, ", ".join(sorted(users))),
+        root=make_copies_root(users),
         files=sorted(users),
         users={runtime: list(names) for runtime, names in users.items()},
     )

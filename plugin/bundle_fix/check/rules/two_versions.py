@@ -13,7 +13,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.resolutions import describe_trace
 from bundle_fix.check.facts.symbols.bindings import find_names_bound_to
 from bundle_fix.check.facts.symbols.scopes import SymbolScope, find_shared_scopes
-from bundle_fix.check.findings import Finding, Root, RootKind
+from bundle_fix.check.findings import Finding, make_copies_root
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.symbols.definitions import read_unique_names
@@ -58,7 +58,7 @@ def find_two_versions(rule: Rule, context: Context) -> Iterator[Finding]:
             f"{subject}is in the process of {scope.entry} after {first.label}, which defines"
             f" the same symbols: {join_names(users, 3)} to {first.label}",
             severity=severity,
-            root=Root(RootKind.COPIES, f"{first.label}, {second.label}"),
+            root=make_copies_root((first.label, second.label)),
             files=[first.label, second.label],
             bindings={u: sorted(map(decode_name, names)) for u, names in clash.bound.items()},
             program=scope.entry,
@@ -156,7 +156,7 @@ def find_unique_copies(rule: Rule, context: Context) -> Iterator[Finding]:
                     f"defines {format_count(len(names), 'unique symbol')} that {first.label} also"
                     f" defines: {join_names(names, 2)}",
                     severity=rule.severity if entries & others else Severity.NOTE,
-                    root=Root(RootKind.COPIES, f"{first.label}, {second.label}"),
+                    root=make_copies_root((first.label, second.label)),
                     files=[first.label, second.label],
                     symbols=names,
                 )
@@ -214,7 +214,7 @@ def _find_hidden_files(
                 f"needs {need.name} and would find {own.label}, but {loaded.label}, which"
                 f" {loaded.needed_by} needs, is loaded before",
                 severity=severity,
-                root=Root(RootKind.COPIES, f"{loaded.label}, {own.label}"),
+                root=make_copies_root((loaded.label, own.label)),
                 needed=need.name,
                 files=[loaded.label, own.label],
                 program=process.entry,
@@ -235,7 +235,7 @@ def _find_double_files(rule: Rule, process: Process, severity: Severity) -> Iter
                 f"is loaded by {process.entry} for {loaded.needed_by}, after {first.label}, which"
                 f" has the same soname {loaded.image.soname}",
                 severity=severity,
-                root=Root(RootKind.COPIES, f"{first.label}, {loaded.label}"),
+                root=make_copies_root((first.label, loaded.label)),
                 soname=loaded.image.soname,
                 files=[first.label, loaded.label],
                 program=process.entry,

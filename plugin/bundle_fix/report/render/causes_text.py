@@ -9,7 +9,7 @@ from typing import Any
 
 from bundle_fix.loader.search.steps import SearchStep
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.model.wording import format_count
+from bundle_fix.model.wording import MAX_NAMES, format_count, join_names
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.causes import Cause
 from bundle_fix.report.check_report import RuleText
@@ -21,10 +21,6 @@ MAX_EXPLANATION = 4
 """Limit on the lines of an explanation, without ``--verbose``."""
 MAX_TRACE = 4
 """Limit on the lines of a trace, without ``--verbose``."""
-MAX_NAMES = 4
-"""Limit on the names in one list, without ``--verbose``."""
-MAX_NAME = 60
-"""Limit on the characters of one name in a list, without ``--verbose``."""
 MAX_HINTS = 3
 """Limit on the ways to repair the findings of a cause; more are replaced by that of the rule."""
 COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
@@ -58,12 +54,14 @@ def render_causes(
         paint: the function that colours a text, or returns it unchanged.
         limit: the number of lines.
     """
+    if not causes:
+        return []
     blocks = [
         {detail: list(_render_cause(cause, findings, rules, paint, detail)) for detail in Detail}
         for cause in causes
     ]
     details = [Detail.HIDDEN] * len(causes)
-    lines: list[str] = []
+    lines = _join_blocks(blocks, details)
     for index, detail in _list_wishes(causes):
         wished = [*details[:index], detail, *details[index + 1 :]]
         longer = _join_blocks(blocks, wished)
@@ -177,15 +175,6 @@ def describe_other_findings(cause: Cause, findings: Sequence[FindingRecord]) -> 
         names = list(dict.fromkeys(f.path for f in others if f.path not in ("", worst.path)))
     rules = dict.fromkeys(f"{f.rule} {f.name}" for f in others if f.rule != worst.rule)
     return "; ".join(filter(None, (join_names(names), ", ".join(rules))))
-
-
-def join_names(names: Sequence[str], limit: int | None = MAX_NAMES) -> str:
-    """Return names with commas between them, without a limit or the first ones and a number."""
-    if limit is None:
-        return ", ".join(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    shown = (name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…" for name in names[:limit])
-    return ", ".join(" ".join(name.split()) or "(empty)" for name in shown) + more
 
 
 def _cut(lines: Sequence[str], limit: int) -> list[str]:

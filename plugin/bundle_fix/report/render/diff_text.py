@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.library_names import strip_version_numbers
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.model.wording import format_count
+from bundle_fix.model.wording import format_count, join_names
 from bundle_fix.report.check_report import RuleText
 from bundle_fix.report.diff import (
     ChangedMemberRecord,
@@ -21,7 +21,6 @@ from bundle_fix.report.diff import (
 )
 from bundle_fix.report.render.causes_text import (
     Paint,
-    join_names,
     render_all_causes,
     render_causes,
     wrap_text,
@@ -109,12 +108,13 @@ def _render_members(report: DiffReport, paint: Paint, limit: int | None) -> Iter
     if not parts:
         return
     yield f"members: {', '.join(parts)}, {members.same} unchanged"
-    blocks = [_mark_lines(*item, paint) for item in list_member_changes(report.members)]
+    changes = list(list_member_changes(report.members))
     shown = 0
-    for number, block in enumerate(blocks):
+    for number, change in enumerate(changes):
+        block = _mark_lines(*change, paint)
         shown += len(block)
         if limit is not None and shown > limit:
-            yield f"… and {len(blocks) - number} more (-v lists all)"
+            yield f"… and {len(changes) - number} more (-v lists all)"
             return
         yield from block
 
@@ -122,11 +122,12 @@ def _render_members(report: DiffReport, paint: Paint, limit: int | None) -> Iter
 def list_member_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str, str]]:
     """Yield the text, the mark and its colour for each change; a rename is one change."""
     renames = _find_renamed_directories(members)
+    new_paths = set(renames.values())
     for record in members.removed:
         if record.path not in renames:
             yield _format_member(record), "-", "red"
     for record in members.added:
-        if record.path not in renames.values():
+        if record.path not in new_paths:
             yield _format_member(record), "+", "green"
     for old, new in renames.items():
         if (posixpath.dirname(old), posixpath.dirname(new)) not in renames.items():
@@ -139,14 +140,22 @@ def list_member_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str
 
 
 def _find_renamed_directories(members: MemberChangesRecord) -> dict[str, str]:
-    """Return the new path of each directory whose name differs in version numbers only."""
-    added: dict[str, list[str]] = {}
-    for record in members.added:
+    """Return the new path of each directory whose name differs in version numbers only.
+
+    Directories of which several have the same name without these numbers are not paired.
+    """
+    removed, added = map(_group_directories, (members.removed, members.added))
+    pairs = ((old, added.get(name, [])) for name, old in removed.items())
+    return {old[0]: new[0] for old, new in pairs if len(old) == len(new) == 1}
+
+
+def _group_directories(records: Iterable[MemberRecord]) -> dict[str, list[str]]:
+    """Return the paths of directories, by their names without version numbers."""
+    paths: dict[str, list[str]] = {}
+    for record in records:
         if record.kind == "directory":
-            added.setdefault(strip_version_numbers(record.path), []).append(record.path)
-    removed = (record.path for record in members.removed if record.kind == "directory")
-    pairs = ((path, added.get(strip_version_numbers(path), [])) for path in removed)
-    return {path: new[0] for path, new in pairs if len(new) == 1}
+            paths.setdefault(strip_version_numbers(record.path), []).append(record.path)
+    return paths
 
 
 def _format_rename(old: str, new: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.causes import Cause
@@ -71,7 +71,7 @@ def _describe_cause(report: CheckReport, cause: Cause) -> list[str]:
 
 def _format_command(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
     properties = f"file={_escape_property(where)},title={_escape_property(title)}"
-    message = "%0A".join(_escape_message(_shorten_text(line)) for line in lines)
+    message = "%0A".join(_escape_message(escape_and_shorten(line, MAX_TEXT)) for line in lines)
     return f"::{COMMANDS[severity]} {properties}::{message}"
 
 
@@ -205,23 +205,23 @@ def _render_graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
 
 def _escape_mermaid(text: str) -> str:
     """Escape a text for a quoted Mermaid label: special characters become numeric entities."""
-    plain = _shorten_text(text) or "(empty)"
+    plain = escape_and_shorten(text, MAX_TEXT) or "(empty)"
     return "".join(c if c.isalnum() or c in " ./_-+:,=@()" else f"#{ord(c)};" for c in plain)
 
 
 def _format_code(text: str) -> str:
     """Format a text as code in a table cell, without backticks and with escaped bars."""
-    plain = _shorten_text(text).replace("`", "'").replace("|", "\\|")
+    plain = escape_and_shorten(text, MAX_TEXT).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`" if plain else ""
 
 
 def _escape_markdown(text: str) -> str:
-    text = _shorten_text(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = (
+        escape_and_shorten(text, MAX_TEXT)
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
     for character in "\\`*_[]|$~":
         text = text.replace(character, "\\" + character)
     return text
-
-
-def _shorten_text(text: str) -> str:
-    plain = escape_unprintable(text)
-    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bundle_fix.check.findings import RootKind
-from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.causes import Cause
 from bundle_fix.report.check_report import CheckReport
@@ -43,20 +43,18 @@ def _make_records(report: CheckReport) -> Iterator[dict[str, object]]:
         record = _make_record(report, check, text, severity, path, _identify(report, cause))
         others = describe_other_findings(cause, report.findings)
         body = f"{cause.fix} It also concerns {others}." if others else cause.fix
-        yield record | {"content": {"body": _shorten_text(body)}}
+        yield record | {"content": {"body": escape_and_shorten(body, MAX_TEXT)}}
 
 
 def _identify(report: CheckReport, cause: Cause) -> str:
-    """Return the fingerprint of a cause, which changes if it gets another root or file."""
+    """Return the fingerprint of a cause, which changes if it gets another root.
+
+    Without a common root it changes with the findings.
+    """
     roots = [cause.root, *cause.more_roots]
     if cause.kind is RootKind.RULE:
         roots = [report.findings[index].fingerprint for index in cause.findings]
     return compute_fingerprint(cause.rule, cause.kind.value, *sorted(roots))
-
-
-def _shorten_text(text: str) -> str:
-    plain = escape_unprintable(text)
-    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"
 
 
 def _make_record(
@@ -65,7 +63,7 @@ def _make_record(
     return {
         "type": "issue",
         "check_name": check,
-        "description": _shorten_text(text),
+        "description": escape_and_shorten(text, MAX_TEXT),
         "categories": ["Bug Risk"],
         "severity": severity,
         "fingerprint": fingerprint,

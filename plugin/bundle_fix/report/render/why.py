@@ -13,7 +13,8 @@ from bundle_fix.loader.process import Process
 from bundle_fix.loader.scope import SymbolProvider
 from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.report.render.causes_text import Paint, join_names, wrap_text
+from bundle_fix.model.wording import join_names
+from bundle_fix.report.render.causes_text import Paint, wrap_text
 from bundle_fix.report.steps import ORIGIN_COLOURS, format_step
 
 MAX_SHOWN = 6
