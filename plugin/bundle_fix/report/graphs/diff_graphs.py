@@ -41,7 +41,6 @@ def make_diff_graphs(report: DiffReport) -> tuple[list[LoadGraph], int]:
 def _make_graph(program: str, records: Iterable[ResolutionRecord]) -> LoadGraph:
     first = GraphObject(program, SIDES[ObjectOrigin.BUNDLE])
     builder = GraphBuilder(program, GraphKind.COMPARISON, first)
-    builder.indexes[program] = 0
     for record in records:
         _add_resolution(builder, record)
     return builder.build()

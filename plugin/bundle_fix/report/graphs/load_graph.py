@@ -6,6 +6,9 @@ from enum import Enum
 
 from msgspec import Struct
 
+OPENED = "opened at run time"
+"""The rule of an edge that dlopen(3) makes."""
+
 
 class Side(Enum):
     """The side that an object of a graph comes from."""
@@ -84,13 +87,16 @@ class LoadGraph(Struct, frozen=True):
 
 
 class GraphBuilder:
-    """A graph to which objects and edges are added; an object is added once for each key."""
+    """A graph to which objects and edges are added; an object is added once for each key.
+
+    The key of the first object is its label.
+    """
 
     def __init__(self, entry: str, kind: GraphKind, first: GraphObject) -> None:
         self.entry = entry
         self.kind = kind
         self.objects = [first]
-        self.indexes: dict[object, int] = {}
+        self.indexes: dict[object, int] = {first.label: 0}
         self.edges: list[GraphEdge] = []
 
     def add_object(self, key: object, added: GraphObject) -> int:

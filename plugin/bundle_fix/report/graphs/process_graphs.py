@@ -11,6 +11,7 @@ from bundle_fix.loader.process import Process
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.report.graphs.choice import choose_graphs
 from bundle_fix.report.graphs.load_graph import (
+    OPENED,
     GraphBuilder,
     GraphEdge,
     GraphKind,
@@ -25,8 +26,6 @@ SIDES = {
     ObjectOrigin.HOST: Side.HOST,
     ObjectOrigin.MISSING: Side.MISSING,
 }
-DLOPEN = "opened at run time"
-"""The rule of an edge that dlopen(3) makes."""
 
 
 def make_process_graphs(
@@ -69,7 +68,6 @@ def _make_process_graph(
     is_program = main.image is not None and main.image.is_program
     kind = GraphKind.PROGRAM if is_program else GraphKind.PLUGIN
     builder = GraphBuilder(process.entry, kind, GraphObject(main.label, Side.PACK))
-    builder.indexes[main.label] = 0
     describer = _ObjectDescriber(process, deployment)
 
     def add_object(loaded: LoadedObject) -> int:
@@ -90,7 +88,7 @@ def _make_process_graph(
     for caller, path in opened:
         end = builder.add_object(path, GraphObject(path, Side.PACK, at_run_time=True))
         if builder.objects[end].at_run_time:
-            builder.add_edge(GraphEdge(add_object(caller), end, path, DLOPEN))
+            builder.add_edge(GraphEdge(add_object(caller), end, path, OPENED))
     return builder.build(process.remarks)
 
 

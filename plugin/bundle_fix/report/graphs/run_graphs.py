@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bundle_fix.report.graphs.load_graph import (
+    OPENED,
     GraphBuilder,
     GraphEdge,
     GraphKind,
@@ -23,7 +24,7 @@ SIDES = {
     LoadOrigin.MISSING: Side.MISSING,
 }
 NOTES = {LoadOrigin.DECOY: "decoy", LoadOrigin.PROGRAM: "written by the program"}
-RULES = {LoadCall.NEEDED: "needed", LoadCall.DLOPEN: "opened at run time"}
+RULES = {LoadCall.NEEDED: "needed", LoadCall.DLOPEN: OPENED}
 NOTABLE = (LoadOrigin.DECOY, LoadOrigin.MISSING)
 
 
@@ -34,7 +35,6 @@ def make_run_graphs(loads: Iterable[Load]) -> list[LoadGraph]:
         if load.program not in builders:
             first = _make_file(load.program)
             builders[load.program] = GraphBuilder(load.program, GraphKind.PROCESS, first)
-            builders[load.program].indexes[load.program] = 0
         _add_load(builders[load.program], load)
     graphs = [builder.build() for builder in builders.values()]
     return sorted(graphs, key=lambda graph: not graph.has_notable_objects)
