@@ -93,14 +93,3 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         secure = bool(self.bundle.find_privileges(main.path or ""))
         loader = self.host.find_loader(self.view, main.image)
         return ProcessContext(self.view, self.host, loader, self.environment, main, secure)
-
-
-def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
-    """Return the process of one program or library, in an empty environment.
-
-    Args:
-        bundle: the pack.
-        host: the target.
-        entry: the path of an ELF file of the pack.
-    """
-    return Deployment(bundle, host).map_process(entry)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.deployment import map_process
-from bundle_fix.loader.hosts.host import build_adversarial_host
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.loader.process import Process
 from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.model.tree import get_relative_path, resolve_path
 
@@ -40,16 +40,23 @@ ProviderDirectories = Mapping[tuple[str, str], list[str]]
 """For every file and name, the directories in which the name resolves to the file."""
 
 
-def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
-    """Return the file of the pack that each need resolves to now, by requester and name."""
-    host = build_adversarial_host()
+def find_current_providers(
+    deployment: Deployment, programs: Mapping[str, Process]
+) -> dict[tuple[str, str], str]:
+    """Return the file of the pack that each need resolves to now, by requester and name.
+
+    Args:
+        deployment: the pack on the adversarial host.
+        programs: the processes of its programs, by path.
+    """
     mapped: set[str] = set()
     chosen: dict[tuple[str, str], str] = {}
     # Programs first, because the libraries that they load inherit their RPATHs (ld.so(8)).
-    for path in (*bundle.list_programs(), *bundle.list_libraries()):
+    for path in (*programs, *deployment.bundle.list_libraries()):
         if path in mapped:
             continue
-        for need in map_process(bundle, host, path).resolutions:
+        process = programs.get(path) or deployment.map_process(path)
+        for need in process.resolutions:
             mapped.add(need.requester.path or "")
             if (
                 need.result.origin is ObjectOrigin.BUNDLE

@@ -12,8 +12,12 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.dlopen import find_dlopened_names
+from bundle_fix.loader.entry_points import map_programs
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.process import Process
 from bundle_fix.loader.runpath import (
     find_entries_to_keep,
     find_reachable_entries,
@@ -61,6 +65,7 @@ class _Pack(Struct, frozen=True):
     """A pack with what is computed once for all of its objects."""
 
     bundle: Bundle
+    programs: Mapping[str, Process]
     original: Mapping[tuple[str, str], str]
     origins: Mapping[str, tuple[str, ...]]
     directories: ProviderDirectories
@@ -129,9 +134,12 @@ def plan_runpath_repairs(
 
 
 def _index_pack(bundle: Bundle) -> _Pack:
+    deployment = Deployment(bundle, build_adversarial_host())
+    programs = map_programs(deployment)
     return _Pack(
         bundle,
-        find_current_providers(bundle),
+        programs,
+        find_current_providers(deployment, programs),
         _list_origins(bundle),
         map_provider_directories(bundle),
     )
@@ -159,7 +167,7 @@ def _plan_searches(pack: _Pack, searches: Mapping[str, _Search]) -> RunpathPlan:
         changes = _plan_object(pack, path, search, directories)
         if changes != Changes():
             edits[path] = changes
-    return drop_harmful_edits(pack.bundle, edits), remarks
+    return drop_harmful_edits(pack.bundle, pack.programs.values(), edits), remarks
 
 
 def _plan_object(

@@ -6,7 +6,7 @@ RPATH of the program (ld.so(8)). With a RUNPATH of its own it would find the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -15,17 +15,21 @@ from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, build_bundle
-from bundle_fix.loader.deployment import map_process
+from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.entry_points import map_programs
 from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.objects import ObjectOrigin
-from bundle_fix.loader.process import Resolution
+from bundle_fix.loader.process import Process, Resolution
 
 
-def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:
+def drop_harmful_edits(
+    bundle: Bundle, programs: Iterable[Process], edits: Mapping[str, Changes]
+) -> dict[str, Changes]:
     """Return the edits after which every program still loads the same files of the pack.
 
     Args:
         bundle: the pack with all planned symlinks; its images are unchanged.
+        programs: the processes of its programs.
         edits: the planned changes by path.
 
     Returns:
@@ -35,11 +39,14 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
     if not edits:
         return {}
     before = {
-        key: need for key, need in _list_needs(bundle) if need.result.origin is ObjectOrigin.BUNDLE
+        key: need
+        for key, need in _list_needs(programs)
+        if need.result.origin is ObjectOrigin.BUNDLE
     }
     remaining = dict(edits)
     while remaining:
-        after = dict(_list_needs(predict_edits(bundle, remaining)))
+        edited = Deployment(predict_edits(bundle, remaining), build_adversarial_host())
+        after = dict(_list_needs(map_programs(edited).values()))
         requesters = [
             need.requester
             for key, need in before.items()
@@ -55,13 +62,14 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
     return remaining
 
 
-def _list_needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
+def _list_needs(
+    programs: Iterable[Process],
+) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
     """Yield every need of every program, by program, requester and base name."""
-    host = build_adversarial_host()
-    for program in bundle.list_programs():
-        for need in map_process(bundle, host, program).resolutions:
+    for process in programs:
+        for need in process.resolutions:
             name = need.name.rpartition("/")[2]
-            yield (program, need.requester.path or "", name), need
+            yield (process.entry, need.requester.path or "", name), need
 
 
 def predict_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:

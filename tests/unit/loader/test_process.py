@@ -11,7 +11,7 @@ import pytest
 from builders.elf import CROSS, build_elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.deployment import map_process
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
@@ -19,9 +19,8 @@ from bundle_fix.loader.search.steps import SearchRule
 
 
 def map_on_adversarial_host(root: Path, entry: str) -> Process:
-    return map_process(
-        read_bundle(read_directory(root), str(root)), build_adversarial_host(), entry
-    )
+    bundle = read_bundle(read_directory(root), str(root))
+    return Deployment(bundle, build_adversarial_host()).map_process(entry)
 
 
 def list_with_model(root: Path, entry: str) -> list[tuple[str, str | None]]:
