@@ -16,8 +16,7 @@ from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.manifest import RULES as MANIFEST_RULES
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, build_bundle
-from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import Tree
+from bundle_fix.model.tree import MANIFEST_NAME, Tree
 from bundle_fix.plan.planner import Plan, make_repair_plan
 from bundle_fix.plan.relocate import RelocatedBundle
 from bundle_fix.plan.requests import RepairRequests

@@ -14,8 +14,8 @@ from bundle_fix.draft.survey import survey_tree
 from bundle_fix.draft.text import SpecDraft
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
+from bundle_fix.model.tree import MANIFEST_NAME
 from bundle_fix.spec.sources import read_builtin
 
 FORMATS = ("tar.gz", "tar.zst", "tar.xz", "tar")

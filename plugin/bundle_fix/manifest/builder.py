@@ -25,8 +25,7 @@ from bundle_fix.manifest.model import (
 )
 from bundle_fix.model.content import BytesContent, Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
+from bundle_fix.model.tree import MANIFEST_NAME, File, Metadata, Node, Symlink, Tree
 from bundle_fix.storage.digests import compute_digests
 
 MANIFEST_MODE = 0o644

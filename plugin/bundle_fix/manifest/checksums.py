@@ -20,8 +20,7 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.wheel import METADATA_SUFFIX, renew_record_lines
 from bundle_fix.model.content import BytesContent, Content, read_chunks, read_exactly
-from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import File, Node, Tree
+from bundle_fix.model.tree import MANIFEST_NAME, File, Node, Tree
 from bundle_fix.plan.companions import SIGNATURE_SUFFIXES
 
 HEX_LENGTHS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}

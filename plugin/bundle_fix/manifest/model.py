@@ -15,8 +15,7 @@ import msgspec
 from bundle_fix import __version__
 from bundle_fix.model.content import read_exactly
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import File, Tree
+from bundle_fix.model.tree import MANIFEST_NAME, File, Tree
 
 SCHEMA_VERSION = 1
 """Version of the schema; a change that old readers cannot read increases it."""

@@ -20,6 +20,8 @@ from bundle_fix.model.content import ArchiveSlice, Content
 from bundle_fix.model.errors import UNTRUSTED, BundleFixError
 from bundle_fix.model.symlinks import FileKind, FileStatus, Unresolved, follow_symlinks
 
+MANIFEST_NAME = "bundle-manifest.json"
+"""The manifest, a member that bundle-fix itself adds to the root of a pack."""
 MAX_DIRECTORY_TEXT = 128 << 20
 """Characters in the paths of all directories that are not members themselves: a member's name of a
 few kilobytes may imply a thousand directories."""

@@ -20,9 +20,8 @@ from bundle_fix.loader.bundle import build_bundle
 from bundle_fix.manifest.builder import update_manifest
 from bundle_fix.manifest.checksums import renew_checksums
 from bundle_fix.model.content import Content
-from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
-from bundle_fix.model.tree import File, Node, Tree
+from bundle_fix.model.tree import MANIFEST_NAME, File, Node, Tree
 from bundle_fix.model.wording import format_count
 from bundle_fix.plan.planner import Plan
 from bundle_fix.subprocesses.forks import is_worth_forking

@@ -26,9 +26,8 @@ from bundle_fix.manifest.origins import describe_origins
 from bundle_fix.manifest.tools import list_tool_versions
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Tree
+from bundle_fix.model.tree import MANIFEST_NAME, Tree
 from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan, renew_checksum_lists
 from bundle_fix.pipelines.fix import FixResult, Options
 from bundle_fix.pipelines.unchanged import (

@@ -23,8 +23,7 @@ from bundle_fix.manifest.model import (
     encode_path,
 )
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.model.tree import MANIFEST_NAME, File, Metadata, Tree
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.schemas import build_manifest_schema
 

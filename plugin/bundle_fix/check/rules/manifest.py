@@ -17,8 +17,7 @@ from bundle_fix.manifest.model import (
     decode_path,
 )
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import Directory, File, Symlink, Tree, resolve_path
+from bundle_fix.model.tree import MANIFEST_NAME, Directory, File, Symlink, Tree, resolve_path
 from bundle_fix.policy.severity import Severity
 from bundle_fix.storage.digests import compute_digests
 

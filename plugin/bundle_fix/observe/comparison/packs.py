@@ -13,9 +13,8 @@ from bundle_fix.archive.reading import open_artifact
 from bundle_fix.manifest.model import ForeignManifestError, read_manifest
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.model.tree import MANIFEST_NAME, File, Metadata, Tree
 from bundle_fix.observe.comparison.pack_contents import (
     PackContents,
     convert_manifest,

@@ -21,7 +21,7 @@ from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent, SliceReader, read_chunks, read_exactly
 from bundle_fix.model.library_names import get_library_stem
-from bundle_fix.model.member_names import MANIFEST_NAME
+from bundle_fix.model.tree import MANIFEST_NAME
 from bundle_fix.plan.companions import list_signed_files
 from bundle_fix.plan.links import list_links
 
