@@ -20,8 +20,9 @@ from bundle_fix.elf.read.parser import (
     read_image,
 )
 from bundle_fix.elf.read.structs import Format, Header, Segment
-from bundle_fix.model.content import Patch, PatchedReader, Reader, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
 from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.patches import Patch, PatchedReader
 
 DT_PLTGOT, DT_MIPS_RLD_MAP = 3, 0x70000016
 POINTER_TAGS = frozenset(

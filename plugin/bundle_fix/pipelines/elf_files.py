@@ -22,12 +22,12 @@ from bundle_fix.manifest.companions import find_stale_companions
 from bundle_fix.model.content import (
     Content,
     FileReader,
-    PatchedContent,
     PathContent,
     make_path_content,
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
+from bundle_fix.model.patches import PatchedContent
 from bundle_fix.model.suggestions import suggest_file
 from bundle_fix.storage.atomic import (
     PendingFile,

@@ -6,8 +6,9 @@ import errno
 import os
 from collections.abc import Iterator
 
-from bundle_fix.model.content import CHUNK, FileReader, PatchedReader, Reader, read_chunks
+from bundle_fix.model.content import CHUNK, FileReader, Reader, read_chunks
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import PatchedReader
 
 MAX_COPY = 1 << 30
 """Bytes copied by one system call, below the limit of the kernel (2 GiB)."""

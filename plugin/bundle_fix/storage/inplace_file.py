@@ -19,8 +19,8 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-from bundle_fix.model.content import Patch
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import Patch
 from bundle_fix.storage.atomic import create_pending_file, sync_directory
 from bundle_fix.storage.copy import write_at
 

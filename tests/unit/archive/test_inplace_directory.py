@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from archive.views import describe_directory, describe_tree
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.inplace_directory import complete_update, stage_update
-from bundle_fix.model.content import BytesContent, Patch, PatchedContent
+from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import Patch, PatchedContent
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 
 

@@ -12,12 +12,7 @@ from bundle_fix.model.content import (
     BytesContent,
     Content,
     FileSlice,
-    InsertedContent,
-    Insertion,
-    Patch,
-    PatchedContent,
     PathContent,
-    has_same_bytes,
     make_path_content,
     read_chunks,
     read_exactly,
@@ -26,19 +21,6 @@ from bundle_fix.model.errors import BundleFixError
 
 short_bytes = st.binary(max_size=60)
 windows = st.tuples(st.integers(-5, 70), st.integers(-5, 70))
-
-
-@st.composite
-def patched_bytes(draw: st.DrawFn) -> tuple[bytes, tuple[Patch, ...], bytes]:
-    """Return bytes, patches to them, and the patched bytes."""
-    data = draw(short_bytes)
-    edges = sorted(draw(st.sets(st.integers(0, len(data)), max_size=8)))
-    pairs = list(zip(edges[::2], edges[1::2], strict=False))
-    patches = tuple(Patch(a, draw(st.binary(min_size=b - a, max_size=b - a))) for a, b in pairs)
-    after = bytearray(data)
-    for patch in patches:
-        after[patch.offset : patch.end] = patch.data
-    return data, patches, bytes(after)
 
 
 def assert_reads_like(content: Content, data: bytes, window: tuple[int, int]) -> None:
@@ -68,33 +50,6 @@ def test_a_slice_of_a_file_reads_no_byte_outside_of_it(
         assert_reads_like(FileSlice(fd, len(before), len(data)), data, window)
     finally:
         os.close(fd)
-
-
-@given(patched_bytes(), windows)
-def test_patches_replace_the_bytes_at_their_offset(
-    case: tuple[bytes, tuple[Patch, ...], bytes], window: tuple[int, int]
-) -> None:
-    data, patches, after = case
-    assert_reads_like(PatchedContent(BytesContent(data), patches), after, window)
-
-
-@given(short_bytes, short_bytes, st.integers(0, 9), st.integers(0, 9), st.data(), windows)
-def test_inserted_bytes_follow_those_before_their_offset(
-    base: bytes, data: bytes, zeros: int, padding: int, draw: st.DataObject, window: tuple[int, int]
-) -> None:
-    offset = draw.draw(st.integers(0, len(base)))
-    inserted = bytes(zeros) + data + bytes(padding)
-    content = InsertedContent(BytesContent(base), Insertion(offset, zeros, data, len(inserted)))
-    assert_reads_like(content, base[:offset] + inserted + base[offset:], window)
-
-
-@given(patched_bytes(), patched_bytes())
-def test_contents_with_the_same_bytes_are_equal(
-    one: tuple[bytes, tuple[Patch, ...], bytes], other: tuple[bytes, tuple[Patch, ...], bytes]
-) -> None:
-    content = PatchedContent(BytesContent(one[0]), one[1])
-    assert has_same_bytes(content, BytesContent(one[2]))
-    assert has_same_bytes(content, BytesContent(other[2])) == (one[2] == other[2])
 
 
 def test_a_file_on_disk_reads_like_its_bytes(tmp_path: Path) -> None:

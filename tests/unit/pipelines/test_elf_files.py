@@ -19,8 +19,8 @@ import pytest
 from builders.elf import build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.errors import EditRefusedError
-from bundle_fix.model.content import Patch
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import Patch
 from bundle_fix.pipelines import elf_files
 from bundle_fix.pipelines.elf_files import edit_elf_file, read_elf_file
 from bundle_fix.storage import inplace_file as patching

@@ -11,14 +11,9 @@ from collections.abc import Iterator
 
 from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.sparse import SparseHeader, drop_sparse_records
-from bundle_fix.model.content import (
-    ArchiveSlice,
-    BytesContent,
-    Content,
-    PatchedContent,
-    read_chunks,
-)
+from bundle_fix.model.content import ArchiveSlice, BytesContent, Content, read_chunks
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import PatchedContent
 from bundle_fix.model.tree import (
     Directory,
     File,

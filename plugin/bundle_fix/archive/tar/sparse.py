@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from bundle_fix.model.content import ArchiveSlice, Patch, Reader
+from bundle_fix.model.content import ArchiveSlice, Reader
+from bundle_fix.model.patches import Patch
 
 BLOCK = 512
 ENTRY = struct.Struct("12s12s")

@@ -22,18 +22,15 @@ from bundle_fix.elf.edit.string_tables.table import grow_string_table
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.invariants import find_broken_invariants
-from bundle_fix.model.content import (
-    Content,
+from bundle_fix.model.content import Content, PathContent, Reader, read_chunks
+from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.patches import (
     InsertedContent,
     Insertion,
     Patch,
     PatchedContent,
-    PathContent,
-    Reader,
     overlay_patches,
-    read_chunks,
 )
-from bundle_fix.model.errors import DamagedElfError
 
 if TYPE_CHECKING:
     from bundle_fix.elf.verify.lief_crosscheck import SecondOpinion

@@ -21,14 +21,8 @@ from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.lief_library import load_lief
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.lief_crosscheck import crosscheck
-from bundle_fix.model.content import (
-    Content,
-    InsertedContent,
-    Insertion,
-    Patch,
-    PatchedContent,
-    PathContent,
-)
+from bundle_fix.model.content import Content, PathContent
+from bundle_fix.model.patches import InsertedContent, Insertion, Patch, PatchedContent
 from bundle_fix.subprocesses.forks import ForkedProcess, kill_fork, start_fork
 from bundle_fix.subprocesses.processors import count_cores
 

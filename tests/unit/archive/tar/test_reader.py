@@ -21,7 +21,8 @@ from archive.writers import write_tree
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.tar.reader import read_tar
-from bundle_fix.model.content import BytesContent, Patch, PatchedContent
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.patches import Patch, PatchedContent
 from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, Tree
 
 LONG = "a-directory-with-quite-a-long-name-of-its-own/" * 3 + "and-a-file-in-it.so"

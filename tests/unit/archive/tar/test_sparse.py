@@ -17,8 +17,9 @@ from archive.writers import write_tree
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.archive.tar.sparse import Extent, SparseReader
-from bundle_fix.model.content import FileReader, Patch, PatchedContent
+from bundle_fix.model.content import FileReader
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import Patch, PatchedContent
 from bundle_fix.model.tree import File, Tree
 
 SIZE = 3 << 20

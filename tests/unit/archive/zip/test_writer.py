@@ -20,8 +20,9 @@ from archive.zip.archives import (
 )
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
-from bundle_fix.model.content import BytesContent, Patch, PatchedContent
+from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.patches import Patch, PatchedContent
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 from bundle_fix.plan.planner import set_modes
 

@@ -12,7 +12,8 @@ from bundle_fix.elf.edit.entries import plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.string_tables.table import grow_string_table
 from bundle_fix.elf.read import constants as c
-from bundle_fix.model.content import BytesReader, Patch
+from bundle_fix.model.content import BytesReader
+from bundle_fix.model.patches import Patch
 from elf.edit.programs import LONGER, OLD, build_program, edit_data
 from elf.support import (
     build_tiny_elf,

@@ -16,8 +16,9 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.symbols.versions import read_needed_versions, read_verdef, read_verneed
-from bundle_fix.model.content import BytesReader, PatchedReader
+from bundle_fix.model.content import BytesReader
 from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.patches import PatchedReader
 from elf.support import (
     build_tiny_elf,
     change_dynamic_entry,

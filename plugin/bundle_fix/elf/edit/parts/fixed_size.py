@@ -15,7 +15,8 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.read.structs import Segment
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
-from bundle_fix.model.content import Patch, Reader, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.model.patches import Patch
 
 EI_OSABI = 7
 VER_NDX_GLOBAL = 1

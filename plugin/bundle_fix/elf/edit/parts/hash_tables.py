@@ -19,8 +19,9 @@ from bundle_fix.elf.symbols.hashes import (
     measure_gnu_hash,
     measure_sysv_hash,
 )
-from bundle_fix.model.content import Patch, Reader, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
 from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.patches import Patch
 
 
 class _GnuHash(NamedTuple):

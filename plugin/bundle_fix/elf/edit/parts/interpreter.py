@@ -18,7 +18,8 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.elf.read.structs import Segment
-from bundle_fix.model.content import Patch, Reader
+from bundle_fix.model.content import Reader
+from bundle_fix.model.patches import Patch
 
 
 def plan_interpreter(image: Image, changes: Changes) -> tuple[NewInterpreter, ...]:

@@ -25,8 +25,9 @@ from bundle_fix.elf.read.structs import Section
 from bundle_fix.elf.symbols.relocations import TABLES
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.tables import find_movable_tables
-from bundle_fix.model.content import CHUNK, Patch, PathContent, Reader, read_exactly
+from bundle_fix.model.content import CHUNK, PathContent, Reader, read_exactly
 from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.patches import Patch
 
 NUMBERED = (c.DT_HASH, c.DT_GNU_HASH, c.DT_VERSYM)
 """Tables that refer to symbols by number; relocations do so as well."""

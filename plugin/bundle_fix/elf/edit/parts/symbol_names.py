@@ -20,8 +20,9 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.symbols.relocations import TABLES, has_addends
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
-from bundle_fix.model.content import Patch, Reader, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
 from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.patches import Patch
 
 OTHER_INDICES = frozenset({0x6000000F, 0x60000011, 0x6FFFFEF8, 0x6FFFFEFF})
 """Tags of other tables with symbol numbers: DT_ANDROID_REL, DT_ANDROID_RELA, DT_GNU_CONFLICT,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
-from bundle_fix.model.content import Patch
+from bundle_fix.model.patches import Patch
 
 
 def compute_dynamic_patch(image: Image, planned: Sequence[DynamicEntry]) -> Patch:

@@ -12,7 +12,8 @@ from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.model.content import CHUNK, Patch, Reader
+from bundle_fix.model.content import CHUNK, Reader
+from bundle_fix.model.patches import Patch
 
 
 class TableMove(NamedTuple):

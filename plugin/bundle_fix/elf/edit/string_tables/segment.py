@@ -38,7 +38,8 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.structs import Header, Section, Segment
-from bundle_fix.model.content import Insertion, Patch, Reader
+from bundle_fix.model.content import Reader
+from bundle_fix.model.patches import Insertion, Patch
 
 PAGE = 4096
 """The step in which parts of a file move, in bytes."""

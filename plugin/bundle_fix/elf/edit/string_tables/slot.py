@@ -27,7 +27,8 @@ from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.strings import find_string_table, get_string, read_string
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.versions import read_verneed
-from bundle_fix.model.content import Patch, Reader, overlay_patches, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.model.patches import Patch, overlay_patches
 
 NEED_FILE_AT = 4
 """The offset of the library's name in an Elf_Verneed (vn_file)."""

@@ -19,7 +19,8 @@ from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import get_string
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets, read_name_offsets_at
 from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
-from bundle_fix.model.content import Patch, Reader
+from bundle_fix.model.content import Reader
+from bundle_fix.model.patches import Patch
 
 
 class Placement(Struct, frozen=True):

@@ -39,7 +39,8 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.structs import Section, Segment
 from bundle_fix.elf.symbols.tables import DynamicTable, find_movable_tables
-from bundle_fix.model.content import Patch, PatchedReader, Reader, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.model.patches import Patch, PatchedReader
 
 
 class PageTail(Struct, frozen=True):
