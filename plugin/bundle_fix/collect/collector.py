@@ -20,10 +20,11 @@ from bundle_fix.collect.patterns import KeyLocator
 from bundle_fix.collect.target_machine import verify_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.epoch import resolve_epoch
-from bundle_fix.spec.model import LibrariesEntry, Spec
+from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.parsing.positions import find_position
 from bundle_fix.spec.parsing.problems import raise_all
+from bundle_fix.spec.tables import LibrariesEntry
 from bundle_fix.spec.variables import Values, evaluate_when
 
 

@@ -14,8 +14,8 @@ from bundle_fix.collect.patterns import KeyLocator, build_no_match_error, find_m
 from bundle_fix.model.content import BytesContent, make_path_content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Node, Symlink
-from bundle_fix.spec.model import FilesEntry
 from bundle_fix.spec.names import resolve_pack_path
+from bundle_fix.spec.tables import FilesEntry
 from bundle_fix.spec.variables import Values, substitute_variables
 
 TEXT_MODE = 0o644

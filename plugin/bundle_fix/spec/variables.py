@@ -15,7 +15,7 @@ import msgspec
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.model.suggestions import format_words, suggest_word
-from bundle_fix.spec.model import Spec, SpecTable, Tables, Variable
+from bundle_fix.spec.model import Spec, Tables
 from bundle_fix.spec.parsing.convert import iterate_texts
 from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.sources import (
@@ -29,6 +29,7 @@ from bundle_fix.spec.sources import (
     read_environment,
     search_file,
 )
+from bundle_fix.spec.tables import SpecTable, Variable
 from bundle_fix.spec.template import is_build_variable, list_references, parse_template
 
 TARGET = "target."

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.model import (
+from bundle_fix.spec.model import Spec
+from bundle_fix.spec.parsing.load import load_spec
+from bundle_fix.spec.parsing.problems import SpecErrors
+from bundle_fix.spec.tables import (
     BundleTable,
     CheckTable,
     ClosureTable,
@@ -16,11 +19,8 @@ from bundle_fix.spec.model import (
     LibrariesEntry,
     Option,
     RunpathTable,
-    Spec,
     Variable,
 )
-from bundle_fix.spec.parsing.load import load_spec
-from bundle_fix.spec.parsing.problems import SpecErrors
 
 Load = Callable[[str], Spec]
 GetError = Callable[[str], str]

@@ -13,7 +13,7 @@ from msgspec import Struct
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.model.suggestions import find_closest, format_words, suggest_word
-from bundle_fix.spec.model import FilesEntry, LibrariesEntry, Option, Tables, Variable
+from bundle_fix.spec.model import Tables
 from bundle_fix.spec.names import find_name_error, find_path_error, is_directory_path
 from bundle_fix.spec.parsing.convert import (
     SpecText,
@@ -24,6 +24,7 @@ from bundle_fix.spec.parsing.convert import (
 )
 from bundle_fix.spec.parsing.positions import KeyPath
 from bundle_fix.spec.parsing.problems import Problem
+from bundle_fix.spec.tables import FilesEntry, LibrariesEntry, Option, Variable
 from bundle_fix.spec.template import is_build_variable, list_references, parse_template
 from bundle_fix.spec.value_types import CHECKSUM, ENTRIES
 

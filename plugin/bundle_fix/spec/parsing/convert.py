@@ -18,9 +18,10 @@ from msgspec.structs import FieldInfo, fields
 
 from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.model.suggestions import find_closest, format_words, suggest_word
-from bundle_fix.spec.model import Tables, Variable
+from bundle_fix.spec.model import Tables
 from bundle_fix.spec.parsing.positions import KeyPath
 from bundle_fix.spec.parsing.problems import MAX_PROBLEMS, Problem
+from bundle_fix.spec.tables import Variable
 
 ValueType: TypeAlias = Any
 """A type annotation of the model: a struct, `str`, ``tuple[str, ...]``, ``Annotated[…]``."""
