@@ -21,7 +21,7 @@ from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.artifact_list import list_artifacts
 from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
 from bundle_fix.cli.examples import CommandWithExamples
-from bundle_fix.cli.limit_options import add_limit_options
+from bundle_fix.cli.limit_options import add_limit_options, list_limit_options
 from bundle_fix.cli.options import (
     PATH,
     add_message_options,
@@ -133,6 +133,7 @@ def check(
     known = read_baseline(baseline) if baseline else None
     options = [f"--spec={spec}"] if spec else []
     options += [f"--host-provides={pattern}" for pattern in host_provides]
+    options += list_limit_options(limits)
     others = (
         defines, host_root, variables, level, host_like_this, fail_on, ignores, allow_empty, glibc,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from functools import wraps
 import click
 from msgspec.structs import replace
 
-from bundle_fix.archive.limits import DEFAULT_LIMITS, format_size, parse_size
+from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits, format_size, parse_size
 
 
 def _parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
@@ -19,6 +19,19 @@ def _parse_size(_context: click.Context, _option: click.Parameter, text: str | N
         raise click.BadParameter(
             f"invalid size {text!r}; expected a number of bytes, or one such as 500M or 10G"
         ) from None
+
+
+def list_limit_options(limits: Limits) -> list[str]:
+    """Return the options that give ``limits`` to another command, without default values."""
+    options = []
+    # Only --max-size lifts the limit of the ratio.
+    if limits.max_ratio is None:
+        short = format_size(limits.max_size)
+        is_exact = parse_size(short) == limits.max_size
+        options.append(f"--max-size={short if is_exact else limits.max_size}")
+    if limits.max_members != DEFAULT_LIMITS.max_members:
+        options.append(f"--max-members={limits.max_members}")
+    return options
 
 
 def add_limit_options(function: Callable[..., int]) -> Callable[..., int]:

@@ -95,7 +95,13 @@ def tree(
         processes = list(_simulate_processes(subject, entries, program, str(artifact)))
         page = _render_page(artifact, subject, processes) if kind == "html" else ""
     if not processes:
-        print_message(f"{artifact}: no programs or libraries", quiet=quiet)
+        static = [path for path, image in subject.bundle.images.items() if image.is_static_program]
+        content = (
+            "only static programs, which load no libraries"
+            if static
+            else "no programs or libraries"
+        )
+        print_message(f"{artifact}: {content}", quiet=quiet)
     if kind == "json":
         page = format_json(make_process_records(processes))
     elif kind == "text":

@@ -43,6 +43,17 @@ def test_the_incident_fails_and_the_trace_ends_at_the_copy_of_the_host(tmp_path:
     assert lines[-2].startswith("all 3 errors and warnings are repaired by:")
 
 
+def test_the_repairing_command_has_the_limits_of_the_check(tmp_path: Path) -> None:
+    pack = make_incident_pack(tmp_path / "p")
+    limits = ("--max-size", "1.5G", "--max-members", "3000")
+    report = json.loads(run_bundle_fix("check", "--format", "json", *limits, pack).stdout)
+    assert report["remedy"]["command"].startswith(
+        "bundle-fix fix --max-size=1.5G --max-members=3000 "
+    )
+    report = json.loads(run_bundle_fix("check", "--format", "json", pack).stdout)
+    assert "--max-" not in report["remedy"]["command"]
+
+
 def test_lines_are_wrapped_at_80_columns_but_names_are_never_cut(tmp_path: Path) -> None:
     ran = run_bundle_fix("check", make_incident_pack(tmp_path / "p"))
     assert all(len(line) <= 80 or "/" in line for line in ran.stdout.splitlines())

@@ -42,6 +42,13 @@ def test_the_text_shows_the_origin_and_the_search_rule_of_each_object(tmp_path: 
     ]
 
 
+def test_a_pack_of_static_programs_is_named_as_such(tmp_path: Path) -> None:
+    build_elf(tmp_path / "bin/x", program=True, flags=["-static"])
+    done = run_bundle_fix("tree", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith(": only static programs, which load no libraries\n")
+
+
 def test_without_an_entry_programs_and_plugins_are_shown(tmp_path: Path) -> None:
     done = run_bundle_fix("tree", build_pack(tmp_path), "--format", "json")
     assert [record["entry"] for record in json.loads(done.stdout)] == [
