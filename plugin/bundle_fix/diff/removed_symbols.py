@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules.differences import REMOVED_SYMBOLS
-from bundle_fix.diff.members import ChangedMember, compute_removed_symbols, read_exported_symbols
+from bundle_fix.diff.attributes import ChangedMember
+from bundle_fix.diff.exported_symbols import compute_removed_symbols, read_exported_symbols
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.definitions import DefinedSymbol
 from bundle_fix.model.wording import format_count

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bundle_fix.diff.attributes import Attribute, ChangedMember, MemberKind
 from bundle_fix.diff.compare import Difference
-from bundle_fix.diff.members import Attribute, ChangedMember, MemberKind, UnmatchedMember
+from bundle_fix.diff.members import UnmatchedMember
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.policy.severity import Severity

@@ -10,8 +10,8 @@ import pytest
 from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_tarball
 from builders.wheel import build_wheel
+from bundle_fix.diff.attributes import AttributeChange
 from bundle_fix.diff.compare import Difference
-from bundle_fix.diff.members import AttributeChange
 from bundle_fix.model.errors import BundleFixError
 
 from .conftest import Compare
