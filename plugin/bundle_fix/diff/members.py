@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -44,46 +44,67 @@ def compare_members(old: Snapshot, new: Snapshot, matches: FileMatches) -> Membe
         BundleFixError: the tables of an ELF file cannot be read.
     """
     renames = _find_hash_renames(old, new, matches)
+    removed, added = _find_unmatched_paths(old, new, matches)
     compared = [
         compare_files(old, old_path, new, new_path, matches, renames)
         for old_path, new_path in matches.new_of.items()
         if old_path in old.nodes and new_path in new.nodes
     ]
-    # Old paths without a counterpart, by the path that they would have in the new pack.
+    compared += [
+        compare_nodes(old, removed[path], new, path, matches) for path in added if path in removed
+    ]
+    changed = [member for member in compared if member.changes]
+    only_old, only_new = _drop_implied_members(old, removed, new, added, matches)
+    return MemberComparison(
+        len(compared) - len(changed),
+        tuple(_make_unmatched_member(new, path) for path in _sort_paths(new, only_new)),
+        tuple(_make_unmatched_member(old, path) for path in _sort_paths(old, only_old)),
+        tuple(sorted(changed, key=lambda m: (m.path not in new.bundle.images, m.path))),
+    )
+
+
+def _find_unmatched_paths(
+    old: Snapshot, new: Snapshot, matches: FileMatches
+) -> tuple[dict[str, str], list[str]]:
+    """Return the old and the new paths whose files are not matched.
+
+    The old ones are indexed by the path that they would have in the new pack.
+    """
+    old_root, new_root = matches.root_directories
     removed = {
         matches.translate_path(path): path
         for path in old.nodes
-        if path not in matches.new_of and path not in ("", matches.root_directories[0])
+        if path not in matches.new_of and path not in ("", old_root)
     }
-    added = {
-        path
-        for path in new.nodes
-        if path not in matches.old_of and path not in ("", matches.root_directories[1])
-    }
-    compared += [
-        compare_nodes(old, removed[path], new, path, matches)
-        for path in new.nodes
-        if path in added and path in removed
+    added = [
+        path for path in new.nodes if path not in matches.old_of and path not in ("", new_root)
     ]
+    return removed, added
+
+
+def _drop_implied_members(
+    old: Snapshot,
+    removed: Mapping[str, str],
+    new: Snapshot,
+    added: Sequence[str],
+    matches: FileMatches,
+) -> tuple[list[str], list[str]]:
+    """Return the old and the new paths that are differences of their own.
+
+    Left out are directories that the other pack has without a member, symlinks in the place of the
+    files to which they resolve, and symlinks whose names differ in version numbers only.
+    """
     expected_new = _find_new_symlinks_for_files(old, new, matches)
     expected_new |= translate_old_directories(old, matches)
     expected_old = _find_old_symlinks_for_files(old, new, matches)
     expected_old |= new.bundle.tree.directories
-    only_old = {q: p for q, p in removed.items() if q not in added and q not in expected_old}
-    only_new = dict.fromkeys(
-        q for q in new.nodes if q in added and q not in removed and q not in expected_new
-    )
-    for old_location, new_path in list(
-        _pair_renumbered_symlinks(old, only_old, new, only_new, matches)
-    ):
+    new_paths = set(added)
+    only_old = {q: p for q, p in removed.items() if q not in new_paths and q not in expected_old}
+    only_new = dict.fromkeys(q for q in added if q not in removed and q not in expected_new)
+    pairs = list(_pair_renumbered_symlinks(old, only_old, new, only_new, matches))
+    for old_location, new_path in pairs:
         del only_old[old_location], only_new[new_path]
-    changed = [member for member in compared if member.changes]
-    return MemberComparison(
-        len(compared) - len(changed),
-        tuple(_make_unmatched_member(new, path) for path in _sort_paths(new, only_new)),
-        tuple(_make_unmatched_member(old, path) for path in _sort_paths(old, only_old.values())),
-        tuple(sorted(changed, key=lambda m: (m.path not in new.bundle.images, m.path))),
-    )
+    return list(only_old.values()), list(only_new)
 
 
 def _find_hash_renames(old: Snapshot, new: Snapshot, matches: FileMatches) -> Mapping[str, str]:
