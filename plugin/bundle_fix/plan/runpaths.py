@@ -6,11 +6,8 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.dlopen import find_dlopened_names
@@ -24,9 +21,8 @@ from bundle_fix.loader.runpath import (
     is_valid_entry,
     list_runpath_entries,
 )
-from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.library_names import matches_any
-from bundle_fix.model.tree import get_relative_path, resolve_path
+from bundle_fix.model.tree import resolve_path
 from bundle_fix.plan.companions import leave_signed_files
 from bundle_fix.plan.provider import (
     ProviderChoice,
@@ -36,29 +32,17 @@ from bundle_fix.plan.provider import (
     map_provider_directories,
 )
 from bundle_fix.plan.requests import RepairKind, RepairRequests
+from bundle_fix.plan.runpath_changes import (
+    ObjectSearch,
+    find_unresolved_paths,
+    format_runpath_entry,
+    plan_object_changes,
+)
 from bundle_fix.plan.verify import drop_harmful_edits
 
 RunpathPlan = tuple[dict[str, Changes], dict[str, tuple[str, ...]]]
 """The changes by path, and the remarks by path: a choice among different files, or a name that
 could not be planned."""
-
-
-class _Search(Struct, frozen=True):
-    """What one object has to find, and the search path that it keeps.
-
-    Attributes:
-        names: the names to find by RUNPATH.
-        pinned: the needed names to find by path.
-        unresolved: needed paths of the build machine to replace, with their base names.
-        kept: the entries of RUNPATH or RPATH that stay, and are searched before new ones.
-        lasting: those of them that are written, if anything changes.
-    """
-
-    names: tuple[str, ...]
-    pinned: tuple[str, ...]
-    unresolved: Mapping[str, str]
-    kept: list[str]
-    lasting: list[str]
 
 
 class _Pack(Struct, frozen=True):
@@ -83,14 +67,14 @@ def plan_runpaths(
     """
     pack = _index_pack(bundle)
     names_dlopened_by = find_dlopened_names(bundle, dlopened)
-    searches: dict[str, _Search] = {}
+    searches: dict[str, ObjectSearch] = {}
     for path, image in bundle.images.items():
         if not image.is_dynamic or bundle.find_privileges(path):
             continue
-        unresolved = _find_unresolved_paths(bundle, path, image)
+        unresolved = find_unresolved_paths(bundle, path, image)
         names = [*(name for name in image.needed if "/" not in name), *unresolved.values()]
         kept = find_entries_to_keep(bundle.tree, image, pack.origins[path])
-        searches[path] = _Search(
+        searches[path] = ObjectSearch(
             (*names, *names_dlopened_by.get(path, ())),
             _match_names(names, pinned),
             unresolved,
@@ -115,7 +99,7 @@ def plan_runpath_repairs(
         requests: the requests of the findings.
         pinned: patterns of the sonames to be needed by path.
     """
-    searches: dict[str, _Search] = {}
+    searches: dict[str, ObjectSearch] = {}
     for path, image in bundle.images.items():
         if not image.is_dynamic:
             continue
@@ -125,11 +109,13 @@ def plan_runpath_repairs(
         pins = _match_names(image.needed, pinned) if can_add else ()
         if not (removed or names or pins):
             continue
-        unresolved = _find_unresolved_paths(bundle, path, image)
+        unresolved = find_unresolved_paths(bundle, path, image)
         unresolved = {old: new for old, new in unresolved.items() if old in names}
-        searched = [name for name in names if "/" not in name]
+        searched = (*(name for name in names if "/" not in name), *unresolved.values())
         kept = [entry for entry in list_runpath_entries(image) if entry not in removed]
-        searches[path] = _Search((*searched, *unresolved.values()), pins, unresolved, kept, kept)
+        searches[path] = ObjectSearch(
+            (*searched, *unresolved.values()), pins, unresolved, kept, kept
+        )
     return _plan_searches(_index_pack(bundle), searches) if searches else ({}, {})
 
 
@@ -149,7 +135,7 @@ def _match_names(names: Iterable[str], patterns: Sequence[str]) -> tuple[str, ..
     return tuple(n for n in names if matches_any(n, patterns))
 
 
-def _plan_searches(pack: _Pack, searches: Mapping[str, _Search]) -> RunpathPlan:
+def _plan_searches(pack: _Pack, searches: Mapping[str, ObjectSearch]) -> RunpathPlan:
     """Plan the changes of each object, and drop those by which another file would be loaded."""
     edits: dict[str, Changes] = {}
     remarks: dict[str, tuple[str, ...]] = {}
@@ -164,23 +150,10 @@ def _plan_searches(pack: _Pack, searches: Mapping[str, _Search]) -> RunpathPlan:
         directories, choice_remarks = _select_directories(choices, pack.origins[path])
         if choice_remarks:
             remarks[path] = choice_remarks
-        changes = _plan_object(pack, path, search, directories)
+        changes = plan_object_changes(pack.bundle, path, pack.origins[path], search, directories)
         if changes != Changes():
             edits[path] = changes
     return drop_harmful_edits(pack.bundle, pack.programs.values(), edits), remarks
-
-
-def _plan_object(
-    pack: _Pack, path: str, search: _Search, directories: Mapping[str, str]
-) -> Changes:
-    """Return the changes of one object; ``directories`` are those to find its names in."""
-    image = pack.bundle.images[path]
-    searched = {name: directories[name] for name in search.names if name in directories}
-    runpath = _compute_runpath(pack.bundle, image, pack.origins[path], search, searched)
-    replacements = tuple((o, n) for o, n in search.unresolved.items() if n in directories)
-    changes = replace(_make_path_changes(image, runpath), replace_needed=replacements)
-    pins = {name: directories[name] for name in search.pinned if name in directories}
-    return _pin_needed_names(pack.bundle, path, pins, changes) if pins else changes
 
 
 def _select_directories(
@@ -203,33 +176,6 @@ def _select_directories(
     return directories, tuple(remarks)
 
 
-def _find_unresolved_paths(bundle: Bundle, path: str, image: Image) -> dict[str, str]:
-    """Return the needed paths that are not files of the pack, with their base names.
-
-    The linker records the path given to it if a library has no soname, so an object can need a
-    library by its path on the build machine.
-    """
-    origin = posixpath.dirname(path)
-    names = {}
-    for name in image.needed:
-        base, place = expand_entry(name, origin)
-        if "/" in name and (
-            base is not PathBase.ORIGIN or resolve_path(bundle.tree, place) not in bundle.images
-        ):
-            names[name] = posixpath.basename(name)
-    return names
-
-
-def _make_path_changes(image: Image, path: str | None) -> Changes:
-    """Return the change of the search path; an RPATH remains an RPATH.
-
-    Libraries loaded by an object inherit its RPATH, but not its RUNPATH (ld.so(8)).
-    """
-    if path and image.rpath is not None and image.runpath is None:
-        return Changes(rpath=path)
-    return Changes(runpath=path)
-
-
 def _list_origins(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """Return the possible values of ``$ORIGIN`` for each object: its directories.
 
@@ -249,67 +195,3 @@ def _list_origins(bundle: Bundle) -> dict[str, tuple[str, ...]]:
             origins[file.hardlink] |= origins[path]
             origins[path] = origins[file.hardlink]
     return {path: tuple(directories) for path, directories in origins.items()}
-
-
-def _compute_runpath(
-    bundle: Bundle,
-    image: Image,
-    origins: Sequence[str],
-    search: _Search,
-    directories: Mapping[str, str],
-) -> str | None:
-    """Return the new RUNPATH: empty if none is needed, None if nothing has to change."""
-    new: list[str] = []
-    for origin in origins:
-        for name, directory in directories.items():
-            target = resolve_path(bundle.tree, posixpath.join(directory, name))
-            is_found = _find_first_match(bundle, search.kept, origin, image, name) is not None
-            if is_found or target == _find_first_match(bundle, new, origin, image, name):
-                continue
-            new.append(format_runpath_entry(directory, origin))
-    is_same = search.kept == list_runpath_entries(image) and None in (image.rpath, image.runpath)
-    if not new and is_same:
-        return None
-    return ":".join(dict.fromkeys([*search.lasting, *new]))
-
-
-def _pin_needed_names(
-    bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
-) -> Changes:
-    """Return ``changes`` with each of ``pins`` (name to directory) needed by its path.
-
-    If the file requires symbol versions of the library, the soname is still needed after the path:
-    the loader checks versions by the name in DT_VERNEED, and it only associates that name with the
-    library when it is requested by soname (glibc's dl-version.c, find_needed; dl-load.c,
-    l_soname_added).
-    """
-    origin = posixpath.dirname(path)
-    paths = {
-        name: posixpath.join(format_runpath_entry(directory, origin), name)
-        for name, directory in pins.items()
-    }
-    with bundle.get_content(path).open() as reader:
-        versioned = read_needed_versions(reader, bundle.images[path])
-    return replace(
-        changes,
-        replace_needed=changes.replace_needed
-        + tuple((n, p) for n, p in paths.items() if n not in versioned),
-        insert_needed=tuple((n, p) for n, p in paths.items() if n in versioned),
-    )
-
-
-def _find_first_match(
-    bundle: Bundle, entries: Sequence[str], origin: str, image: Image, name: str
-) -> str | None:
-    """Return the file of the pack with this name that a search through ``entries`` finds first."""
-    for entry in entries:
-        path = resolve_path(bundle.tree, posixpath.join(expand_entry(entry, origin).path, name))
-        candidate = bundle.images.get(path) if isinstance(path, str) else None
-        if candidate is not None and candidate.architecture == image.architecture:
-            return str(path)
-    return None
-
-
-def format_runpath_entry(directory: str, origin: str) -> str:
-    """Return the RUNPATH entry for ``directory`` in an object whose directory is ``origin``."""
-    return "$ORIGIN" if directory == origin else f"$ORIGIN/{get_relative_path(directory, origin)}"
