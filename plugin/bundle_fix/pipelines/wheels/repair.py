@@ -15,9 +15,7 @@ from bundle_fix.archive.wheel import METADATA_SUFFIX, update_record
 from bundle_fix.archive.writing import stage_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.libraries.packages import find_owners, read_distribution
-from bundle_fix.collect.pack_builder import Origin
-from bundle_fix.elf.changes import Changes
-from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
+from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.manifest.wheel_sbom import SBOM_NAME, BundledLibrary, render_wheel_sbom
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
@@ -30,14 +28,9 @@ from bundle_fix.pipelines.wheels.candidates import (
     WheelContents,
     choose_candidate,
     find_candidates,
-    find_given_name,
     select_objects,
 )
-from bundle_fix.pipelines.wheels.scripts import find_scripts, move_scripts
-from bundle_fix.plan.naming.new_names import rename_files
-from bundle_fix.plan.planner import Plan
-from bundle_fix.plan.runpaths import plan_runpaths
-from bundle_fix.plan.verify import predict_edits
+from bundle_fix.pipelines.wheels.wheel_plan import plan_wheel
 from bundle_fix.plan.wheels.platforms import list_platforms, read_source
 from bundle_fix.plan.wheels.tags import (
     WheelName,
@@ -45,29 +38,8 @@ from bundle_fix.plan.wheels.tags import (
     parse_wheel_name,
     set_tags,
 )
-from bundle_fix.plan.wheels.unique_names import (
-    choose_unique_names,
-    merge_edits,
-    plan_name_edits,
-    rename_libraries,
-)
-from bundle_fix.spec.epoch import DEFAULT_EPOCH
 from bundle_fix.storage.digests import compute_sha256
 from bundle_fix.storage.staging import create_scratch_directory
-
-
-class WheelPlan(Struct, frozen=True):
-    """The planned changes of a wheel.
-
-    Attributes:
-        plan: the changes of files.
-        paths: the bundled libraries: old path to new path.
-        scripts: the programs in the directory of scripts that are moved: old path to new path.
-    """
-
-    plan: Plan
-    paths: Mapping[str, str]
-    scripts: Mapping[str, str]
 
 
 class RepairedWheel(Struct, frozen=True):
@@ -181,7 +153,7 @@ def _apply(
     progress: Progress,
 ) -> RepairedWheel:
     """Return the wheel with its libraries under their final names, its tags and its metadata."""
-    planned = _plan(wheel, candidate, included)
+    planned = plan_wheel(wheel, candidate, included)
     paths = planned.paths
     moved = [
         Action(old, f"moved to {new}; a Python script starts it")
@@ -205,58 +177,6 @@ def _apply(
         Action(str(name), "the tags in its name and in WHEEL"),
     )
     return RepairedWheel(name, replace(applied, tree=tree, actions=actions), candidate)
-
-
-def _plan(wheel: WheelContents, candidate: Candidate, included: Sequence[str]) -> WheelPlan:
-    """Plan the names of the bundled libraries, and the edits of all objects."""
-    dated = _date_libraries(candidate.bundle, candidate.origins)
-    names = choose_unique_names(
-        dated, candidate.libraries, [posixpath.basename(n) for n in included]
-    )
-    images = candidate.bundle.images
-    kept = {
-        path: posixpath.join(
-            posixpath.dirname(path), find_given_name(included, path, images[path].soname)
-        )
-        for path in names.remarks
-    }
-    links = {path for path in candidate.origins if path not in images}
-    nodes = {path: node for path, node in dated.tree.nodes.items() if path not in links}
-    without_links = build_bundle(replace(dated.tree, nodes=nodes), images)
-    start = find_metadata_directory(dated.tree).removesuffix(METADATA_SUFFIX)
-    scripts = find_scripts(candidate.bundle, start, candidate.libraries)
-    bundle = rename_files(rename_libraries(without_links, names), kept)
-    bundle = move_scripts(bundle, start, scripts)
-    name_edits = plan_name_edits(bundle, names)
-    for path, changes in wheel.edits.items():
-        name_edits[path] = replace(
-            name_edits.get(path, Changes()), remove_needed=changes.remove_needed
-        )
-    opened = [posixpath.basename(name) for name in included]
-    runpaths, choices = plan_runpaths(predict_edits(bundle, name_edits), (), opened)
-    remarks = {**choices, **{kept[path]: (text,) for path, text in names.remarks.items()}}
-    plan = Plan(
-        moved={},
-        symlinks={},
-        merged=frozenset(),
-        modes={},
-        edits=merge_edits(name_edits, runpaths),
-        remarks=remarks,
-        tree=bundle.tree,
-        images={**bundle.images, **{scripts.get(p, p): i for p, i in wheel.originals.items()}},
-        unique=names.paths,
-    )
-    return WheelPlan(plan, {**names.paths, **kept}, scripts)
-
-
-def _date_libraries(bundle: Bundle, origins: Mapping[str, Origin]) -> Bundle:
-    """Return ``bundle`` with the added libraries dated as their sources, but not before 1980."""
-    nodes = dict(bundle.tree.nodes)
-    for path, origin in origins.items():
-        if origin.source is not None:
-            mtime = max(DEFAULT_EPOCH, origin.source.stat().st_mtime)
-            nodes[path] = replace(nodes[path], metadata=replace(nodes[path].metadata, mtime=mtime))
-    return build_bundle(replace(bundle.tree, nodes=nodes), bundle.images)
 
 
 def _choose_tags(wheel: WheelContents, candidate: Candidate) -> list[str]:
