@@ -16,6 +16,7 @@ from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
+from bundle_fix.spec.epoch import DEFAULT_EPOCH
 
 DIRECTORY_MODE = 0o755
 
@@ -36,6 +37,16 @@ class Origin(Struct, frozen=True):
     requested_by: str
     from_closure: bool = False
     found: Path | None = None
+
+
+def date_member(node: Node, origin: Origin, epoch: int | None = None) -> Node:
+    """Return an added member, dated ``epoch`` or as its source, but not before 1980.
+
+    The members of a zip archive, and so of a wheel, cannot be older (APPNOTE 4.4.6).
+    """
+    source = 0.0 if origin.source is None else origin.source.stat().st_mtime
+    mtime = max(DEFAULT_EPOCH, source if epoch is None else epoch)
+    return replace(node, metadata=replace(node.metadata, mtime=mtime))
 
 
 class CollectedPack(Struct, frozen=True):

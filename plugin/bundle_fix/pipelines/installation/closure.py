@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from bundle_fix.collect.libraries.build_machine import LibrarySources
 from bundle_fix.collect.libraries.built_files import follow_built_files
 from bundle_fix.collect.libraries.closure import complete_closure
-from bundle_fix.collect.pack_builder import Origin, PackBuilder
+from bundle_fix.collect.pack_builder import Origin, PackBuilder, date_member
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.tree import Directory, Node, Tree
-from bundle_fix.spec.epoch import DEFAULT_EPOCH, find_explicit_epoch
+from bundle_fix.spec.epoch import find_explicit_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
 
@@ -80,17 +80,7 @@ def complete_installed_closure(
     )
     added = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
     epoch = find_explicit_epoch(spec, closure.values)
-    dated = {path: _set_date(nodes[path], origin, epoch) for path, origin in added.items()}
+    dated = {path: date_member(nodes[path], origin, epoch) for path, origin in added.items()}
     tree = Tree({**bundle.tree.nodes, **nodes, **dated})
     images = {**collection.images, **bundle.images}
     return CompletedClosure(build_bundle(tree, images), added, tuple(remarks))
-
-
-def _set_date(node: Node, origin: Origin, epoch: int | None) -> Node:
-    """Return an added member, dated ``epoch`` or as its source, but not before 1980.
-
-    The members of a zip archive, and so of a wheel, cannot be older (APPNOTE 4.4.6).
-    """
-    source = 0.0 if origin.source is None else origin.source.stat().st_mtime
-    mtime = max(DEFAULT_EPOCH, source if epoch is None else epoch)
-    return replace(node, metadata=replace(node.metadata, mtime=mtime))

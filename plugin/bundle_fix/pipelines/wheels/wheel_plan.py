@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.wheel import METADATA_SUFFIX
-from bundle_fix.collect.pack_builder import Origin
+from bundle_fix.collect.pack_builder import Origin, date_member
 from bundle_fix.elf.changes import Changes
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.pipelines.wheels.candidates import Candidate, WheelContents, find_given_name
@@ -25,7 +25,6 @@ from bundle_fix.plan.wheels.unique_names import (
     plan_name_edits,
     rename_libraries,
 )
-from bundle_fix.spec.epoch import DEFAULT_EPOCH
 
 
 class WheelPlan(Struct, frozen=True):
@@ -86,9 +85,6 @@ def plan_wheel(wheel: WheelContents, candidate: Candidate, included: Sequence[st
 
 def _date_libraries(bundle: Bundle, origins: Mapping[str, Origin]) -> Bundle:
     """Return ``bundle`` with the added libraries dated as their sources, but not before 1980."""
-    nodes = dict(bundle.tree.nodes)
-    for path, origin in origins.items():
-        if origin.source is not None:
-            mtime = max(DEFAULT_EPOCH, origin.source.stat().st_mtime)
-            nodes[path] = replace(nodes[path], metadata=replace(nodes[path].metadata, mtime=mtime))
-    return build_bundle(replace(bundle.tree, nodes=nodes), bundle.images)
+    nodes = bundle.tree.nodes
+    dated = {path: date_member(nodes[path], origin) for path, origin in origins.items()}
+    return build_bundle(replace(bundle.tree, nodes={**nodes, **dated}), bundle.images)
