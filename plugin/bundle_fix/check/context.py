@@ -251,17 +251,17 @@ class Context(Struct, frozen=True, dict=True):
             self.deployment, self.facts, self.programs, self.plugins, names, self.names_by_library
         )
 
-    def get_plugin_severity(self, path: str) -> Severity:
-        """Return the severity of a problem that only prevents the library at ``path`` from loading.
+    def get_load_severity(self, path: str) -> Severity:
+        """Return the severity of a problem that prevents the object at ``path`` from loading.
 
-        It is an error if the artifact consists of libraries only, except in an optional plugin of a
-        wheel. The programs that use the libraries of a distribution package may be in another one.
+        For a plugin, it is an error if the artifact has libraries only, except optional plugins of
+        wheels. The programs that use the libraries of a distribution package may be in another one.
         """
-        tree = self.bundle.tree
-        if self.programs or tree.location is InstallLocation.BESIDE_OTHERS:
-            return Severity.WARNING
-        is_optional = self.is_wheel and is_optional_plugin(path)
-        return Severity.WARNING if is_optional else Severity.ERROR
+        if path in self.loaded_at_start:
+            return Severity.ERROR
+        is_package = self.bundle.tree.location is InstallLocation.BESIDE_OTHERS
+        is_minor = self.programs or is_package or (self.is_wheel and is_optional_plugin(path))
+        return Severity.WARNING if is_minor else Severity.ERROR
 
     def _is_imported_before(self, plugin: str, need: Resolution) -> bool:
         """Return whether the import of a Python package loads a needed name before ``plugin``."""
@@ -288,7 +288,7 @@ class Context(Struct, frozen=True, dict=True):
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
                 is_optional = plugin in optional
-                severity = Severity.WARNING if is_optional else self.get_plugin_severity(plugin)
+                severity = Severity.WARNING if is_optional else self.get_load_severity(plugin)
                 if need.result.origin is not ObjectOrigin.BUNDLE:
                     if self._is_imported_before(plugin, need):
                         continue

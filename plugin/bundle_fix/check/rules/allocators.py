@@ -25,7 +25,7 @@ def find_multiple_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
     for entry, process in context.plugins.items():
         providers = find_memory_providers(context.facts, process)
         if _get_labels(providers) not in reported:
-            yield from _check_number(rule, entry, providers, context.get_plugin_severity(entry))
+            yield from _check_number(rule, entry, providers, context.get_load_severity(entry))
 
 
 def _get_labels(providers: MemoryProviders) -> frozenset[str]:

@@ -144,7 +144,7 @@ def _get_severity(context: Context, path: str, feature: DlopenFeature) -> Severi
     """Return the severity of a feature that is not found; only a required one is a problem."""
     if feature.priority != REQUIRED:
         return Severity.NOTE
-    return Severity.ERROR if path in context.loaded_at_start else context.get_plugin_severity(path)
+    return context.get_load_severity(path)
 
 
 def _format_sonames(feature: DlopenFeature) -> str:

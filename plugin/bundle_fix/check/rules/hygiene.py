@@ -46,11 +46,10 @@ def find_truncated_files(rule: Rule, context: Context) -> Iterator[Finding]:
         # A file of split debug information has the program headers of its program, without data.
         if not image.is_dynamic and context.facts.read_fact(path, is_debug_only):
             continue
-        is_needed = not image.is_library or path in context.loaded_at_start
         yield rule.make_finding(
             path,
             f"is truncated: it has {image.size} bytes, but its segments end at byte {end}",
-            severity=rule.severity if is_needed else context.get_plugin_severity(path),
+            severity=context.get_load_severity(path) if image.is_library else rule.severity,
             size=image.size,
             loaded=end,
         )

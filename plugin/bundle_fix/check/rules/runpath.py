@@ -51,16 +51,14 @@ def find_missing_runpaths(rule: Rule, context: Context) -> Iterator[Finding]:
         # No RUNPATH is needed if an inherited RPATH or a default directory leads to the libraries.
         if not names or _are_all_found(context, path, names):
             continue
-        severity = Severity.ERROR if image.is_program else Severity.WARNING
+        severity = context.get_load_severity(path) if image.is_program else Severity.WARNING
+        is_found_otherwise = _are_found_in_opener(context, path, names)
+        if is_found_otherwise or _are_all_started_by_script(context, path, names):
+            severity = Severity.NOTE
         yield rule.make_finding(
             path,
             f"has no RUNPATH, but needs {join_names(names, 3)} of the pack",
-            severity=(
-                Severity.NOTE
-                if _are_found_in_opener(context, path, names)
-                or _are_all_started_by_script(context, path, names)
-                else _adjust_severity(context, path, severity)
-            ),
+            severity=severity,
             root=find_search_root(
                 context.bundle.tree, context.bundle.find_providers(names[0], image), names[0]
             ),
@@ -109,13 +107,6 @@ def _are_all_started_by_script(context: Context, path: str, names: list[str]) ->
     return bool(processes) and all(find_start_script(context, processes, n) for n in names)
 
 
-def _adjust_severity(context: Context, path: str, worst: Severity) -> Severity:
-    """Return ``worst``, or the severity for a plugin if no program loads the object at start."""
-    if path in context.loaded_at_start:
-        return worst
-    return context.get_plugin_severity(path) if worst == Severity.ERROR else worst
-
-
 def _find_entries(
     rule: Rule, context: Context, kind: RunpathKind, explanation: str
 ) -> Iterator[Finding]:
@@ -131,14 +122,18 @@ def _find_entries(
         )
         if owner and kind is RunpathKind.ABSENT:
             continue
-        is_intended = owner or (kind is RunpathKind.ABSOLUTE and _is_usable(context, path, entry))
+        severity = rule.severity
+        if owner or (kind is RunpathKind.ABSOLUTE and _is_usable(context, path, entry)):
+            severity = Severity.NOTE
+        elif severity is Severity.ERROR:
+            severity = context.get_load_severity(path)
         finding = _make_entry_finding(
             rule,
             path,
             image,
             entry,
             f"which leads to {owner}" if owner else explanation,
-            Severity.NOTE if is_intended else _adjust_severity(context, path, rule.severity),
+            severity,
         )
         if kind is RunpathKind.ABSOLUTE and context.bundle.find_privileges(path):
             finding = replace(finding, fixable=False, hint=FIX_PRIVILEGED_PROGRAM)

@@ -51,7 +51,7 @@ def find_static_tls_at_run_time(rule: Rule, context: Context) -> Iterator[Findin
 def _get_severity(context: Context, plugin: str) -> Severity:
     if context.openers.find_by_name(plugin):
         return Severity.ERROR
-    return context.get_plugin_severity(plugin)
+    return context.get_load_severity(plugin)
 
 
 def _is_opened(context: Context, plugin: str) -> bool:

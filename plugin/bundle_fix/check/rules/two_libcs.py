@@ -64,7 +64,7 @@ def _make_libc_finding(
         message += "; musl has the symbols that it uses, but not all types are the same"
     severity = Severity.ERROR
     if entry not in context.programs:
-        severity = context.get_plugin_severity(entry)
+        severity = context.get_load_severity(entry)
     is_loaded = not lacking and libc is Libc.MUSL
     return rule.make_finding(
         loaded.label,
@@ -113,7 +113,7 @@ def _find_plugins_of_no_program(
             plugin,
             f"was linked with {linked.libc.value} (it needs {linked.name}), but the programs of the"
             f" pack were linked with {next(iter(others)).value}",
-            severity=context.get_plugin_severity(plugin) if is_opened else Severity.NOTE,
+            severity=context.get_load_severity(plugin) if is_opened else Severity.NOTE,
             needed=linked.name,
             program=next(iter(context.programs)),
             lacking=[],

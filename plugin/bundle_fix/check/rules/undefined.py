@@ -105,7 +105,7 @@ def _iter_processes(context: Context) -> Iterator[tuple[Severity, Process]]:
     """Yield the processes of programs, then of plugins, with the severity of a failure."""
     yield from ((Severity.ERROR, process) for process in context.programs.values())
     yield from (
-        (context.get_plugin_severity(path), process) for path, process in context.plugins.items()
+        (context.get_load_severity(path), process) for path, process in context.plugins.items()
     )
 
 

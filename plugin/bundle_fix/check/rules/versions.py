@@ -100,7 +100,7 @@ def _get_private_severity(context: Context, path: str) -> Severity:
     """
     if context.host.files is not None:
         return Severity.NOTE
-    return Severity.ERROR if path in context.loaded_at_start else context.get_plugin_severity(path)
+    return context.get_load_severity(path)
 
 
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:

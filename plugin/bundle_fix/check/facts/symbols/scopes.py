@@ -53,7 +53,7 @@ def find_shared_scopes(context: Context, classify: Classify) -> Iterator[SymbolS
     for process in (*programs, *plugins):
         if any(len(labels) > 1 for labels in kinds[process.entry].values()):
             is_program = process.entry in context.programs
-            severity = Severity.ERROR if is_program else context.get_plugin_severity(process.entry)
+            severity = Severity.ERROR if is_program else context.get_load_severity(process.entry)
             yield SymbolScope(
                 process.entry, process.objects, process.objects, process.resolutions, severity
             )
