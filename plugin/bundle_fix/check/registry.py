@@ -25,6 +25,7 @@ from bundle_fix.check.rules import (
     lost_symlinks,
     machine,
     manifest,
+    missing_runpath,
     observed,
     opener_symbols,
     plugin_directories,
@@ -48,10 +49,10 @@ from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
     ignores, coverage, resolution, duplicate_sonames, bundled_libc, symlinks, library_path, dlopen,
-    plugin_directories, hwcaps, runpath, build_runpath, privileges, unused, allocators,
-    allocator_mismatch, dlopened_allocators, two_versions, runtime_copies, machine, two_libcs,
-    undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene,
-    archive, lost_symlinks, wheel, manifest, differences, observed,
+    plugin_directories, hwcaps, missing_runpath, runpath, build_runpath, privileges, unused,
+    allocators, allocator_mismatch, dlopened_allocators, two_versions, runtime_copies, machine,
+    two_libcs, undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers,
+    hygiene, archive, lost_symlinks, wheel, manifest, differences, observed,
 )  # fmt: skip
 """The modules that define rules."""
 
