@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.library_names import strip_version_numbers
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.model.wording import format_count, join_names
+from bundle_fix.model.wording import format_bytes, format_count, join_names
 from bundle_fix.report.check_report import RuleText
 from bundle_fix.report.diff import (
     ChangedMemberRecord,
@@ -36,7 +36,6 @@ MIN_MEMBERS = 5
 MAX_NAMES = 6
 """Limit on the names in one list, also with ``--verbose``."""
 ATTRIBUTE_NAMES = {"runpath": "RUNPATH", "rpath": "RPATH", "requires": "required versions"}
-SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def render_diff(
@@ -173,7 +172,7 @@ def _mark_lines(text: str, mark: str, colour: str, paint: Paint) -> list[str]:
 def _format_member(record: MemberRecord) -> str:
     if record.kind == "symlink":
         return f"{record.path} (symlink to {record.target})"
-    return f"{record.path} ({format_size(record.size) if record.kind == 'file' else record.kind})"
+    return f"{record.path} ({format_bytes(record.size) if record.kind == 'file' else record.kind})"
 
 
 def _format_changed_member(record: ChangedMemberRecord, *, is_renamed: bool) -> str:
@@ -191,7 +190,7 @@ def _format_change(change: ChangeRecord) -> str:
     if change.attribute == "content":
         return "content (same size)"
     if change.attribute == "size" and isinstance(old, int) and isinstance(new, int):
-        sizes = format_size(old), format_size(new)
+        sizes = format_bytes(old), format_bytes(new)
         return " -> ".join(sizes if sizes[0] != sizes[1] else (f"{old} B", f"{new} B"))
     if change.attribute == "symbols" and isinstance(old, tuple) and isinstance(new, tuple):
         removed = f"{format_count(len(old), 'symbol')} removed" if old else ""
@@ -214,14 +213,6 @@ def _format_name_changes(old: object, new: object) -> str:
 
 def _format_value(value: object) -> str:
     return "none" if value is None else str(value) or "(empty)"
-
-
-def format_size(number: int) -> str:
-    """Return a number of bytes as text, in powers of 1000."""
-    value, unit = float(number), 0
-    while value >= 999.95 and unit < len(SIZE_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.1f} {SIZE_UNITS[unit]}" if unit else f"{number} B"
 
 
 def _render_result(report: DiffReport, paint: Paint) -> str:

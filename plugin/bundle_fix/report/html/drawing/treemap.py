@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import posixpath
 
-from bundle_fix.model.wording import format_count
+from bundle_fix.model.wording import format_bytes, format_count
 from bundle_fix.report.graphs.sizes import FileSize, Sizes
 from bundle_fix.report.html.drawing.frame import build_drawing, build_label
 from bundle_fix.report.html.drawing.squarify import Tile, fill_with_tiles
 from bundle_fix.report.html.elements import Element, append_children, build_element, clean_text
-from bundle_fix.report.render.diff_text import format_size
 
 AREA = Tile(0, 0, 1000, 420)
 CHARACTER = 7.9
@@ -23,7 +22,7 @@ def draw_treemap(sizes: Sizes) -> Element:
     marks = _mark_copies(sizes)
     svg = build_drawing(
         AREA.width, AREA.height, role="img", class_="map",
-        aria_label=f"treemap of {format_size(sizes.total)}; the table below has the same content",
+        aria_label=f"treemap of {format_bytes(sizes.total)}; the table below has the same content",
     )  # fmt: skip
     tiles = fill_with_tiles([file.size for file in sizes.files], AREA)
     for file, tile in zip(sizes.files, tiles, strict=True):
@@ -51,7 +50,7 @@ def describe_file(file: FileSize) -> str:
 
 def _draw_tile(file: FileSize, mark: str, tile: Tile) -> Element:
     name = posixpath.basename(file.path) if file.count == 1 else describe_file(file)
-    title = f"{describe_file(file)}: {format_size(file.size)}" + (f" ({mark})" if mark else "")
+    title = f"{describe_file(file)}: {format_bytes(file.size)}" + (f" ({mark})" if mark else "")
     group = build_element(
         "g",
         build_element("title", title),
@@ -61,7 +60,7 @@ def _draw_tile(file: FileSize, mark: str, tile: Tile) -> Element:
             class_="tile copy" if mark else "tile",
         ),
     )  # fmt: skip
-    lines = [name, mark and f"({mark})", format_size(file.size)]
+    lines = [name, mark and f"({mark})", format_bytes(file.size)]
     if tile.width >= SMALLEST_LABEL:
         room = int((tile.width - 8) / CHARACTER)
         fitting = [line for line in lines if line][: int((tile.height - 4) / LINE)]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bundle_fix.model.wording import format_count
+from bundle_fix.model.wording import format_bytes, format_count
 from bundle_fix.report.graphs.sizes import Copies, Sizes
 from bundle_fix.report.html.drawing.treemap import describe_file, draw_treemap
 from bundle_fix.report.html.elements import Element, build_code, build_element
-from bundle_fix.report.render.diff_text import format_size
 
 MAX_FILES = 30
 """Rows of the table of files."""
@@ -24,7 +23,7 @@ def build_size_section(sizes: Sizes, anchor: str) -> Element:
     return build_element(
         "section",
         build_element("h2", "Sizes"),
-        build_element("p", f"{format_count(files, 'file')}, {format_size(sizes.total)}"),
+        build_element("p", f"{format_count(files, 'file')}, {format_bytes(sizes.total)}"),
         build_element("figure", draw_treemap(sizes), class_="scroll"),
         *_build_copies(sizes.copies),
         _build_size_table(sizes),
@@ -36,7 +35,7 @@ def _build_copies(copies: tuple[Copies, ...]) -> Iterator[Element]:
     if not copies:
         return
     wasted = sum(group.wasted for group in copies)
-    yield build_element("h3", f"Duplicates: {format_size(wasted)} are there more than once")
+    yield build_element("h3", f"Duplicates: {format_bytes(wasted)} are there more than once")
     yield build_element("ul", *map(_build_group, copies[:MAX_COPIES]))
     if len(copies) > MAX_COPIES:
         yield build_element("p", f"… and {len(copies) - MAX_COPIES} more groups", class_="soft")
@@ -48,7 +47,7 @@ def _build_group(copies: Copies) -> Element:
         text = f"{len(copies.paths)} different files have the soname "
         item = build_element("li", text, build_code(copies.soname), ": ")
     else:
-        item = build_element("li", f"{len(copies.paths)} copies of {format_size(copies.size)}: ")
+        item = build_element("li", f"{len(copies.paths)} copies of {format_bytes(copies.size)}: ")
     for n, path in enumerate(copies.paths[:MAX_PATHS]):
         if n:
             item.append(build_element("br"))
@@ -63,7 +62,7 @@ def _build_size_table(sizes: Sizes) -> Element:
         build_element(
             "tr",
             build_element("td", build_code(describe_file(file))),
-            build_element("td", format_size(file.size), class_="number"),
+            build_element("td", format_bytes(file.size), class_="number"),
             build_element("td", f"{file.size / sizes.total:.1%}", class_="number"),
         )
         for file in sizes.files[:MAX_FILES]
