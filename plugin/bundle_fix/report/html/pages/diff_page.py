@@ -14,12 +14,10 @@ from bundle_fix.report.html.page import SizeBudget, write_page
 from bundle_fix.report.html.sections.banner import FAILED, PASSED, build_banner, describe_counts
 from bundle_fix.report.html.sections.cause_section import build_cause_section
 from bundle_fix.report.html.sections.graph_section import build_graph_section
-from bundle_fix.report.render.diff_text import list_member_changes
+from bundle_fix.report.render.member_changes import list_member_changes
 
 MAX_CHANGES = 400
 """Changed members in the table."""
-WORDS = {"-": "removed", "+": "added", "~": "changed"}
-"""The words for the marks of changes."""
 
 
 def render_diff_page(report: DiffReport, rules: Mapping[str, RuleText]) -> str:
@@ -60,8 +58,10 @@ def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
         )
     changes = list(list_member_changes(report.members))
     rows = (
-        build_element("tr", build_element("td", WORDS[mark]), build_element("td", text))
-        for text, mark, _ in changes[:MAX_CHANGES]
+        build_element(
+            "tr", build_element("td", change.kind.value), build_element("td", change.text)
+        )
+        for change in changes[:MAX_CHANGES]
     )
     heads = (build_element("th", word, scope="col") for word in ("change", "file"))
     head = build_element("thead", build_element("tr", *heads))
