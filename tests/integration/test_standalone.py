@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from builders.cmake import install_cmake, write_project
 from builders.pack import make_incident_pack
@@ -70,6 +73,14 @@ def test_only_lief_needs_a_glibc_after_2_17(unpacked: Path) -> None:
     assert len(files) > 8
     newer = {path.parent.name for path in files if read_needed_glibc(path) > (2, 17)}
     assert newer <= {"lief"}
+
+
+def test_its_bill_of_materials_lists_python_packages_and_compiled_sources(tarball: Path) -> None:
+    text = Path(str(tarball).removesuffix(".tar.gz") + ".cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    purls = {component.get("purl") for component in json.loads(text)["components"]}
+    assert f"pkg:pypi/bundle-fix@{__version__}" in purls
+    assert any(re.match(r"pkg:deb/debian/python3\.13@3\.13\.", purl or "") for purl in purls)
 
 
 def test_it_is_found_through_symlinks_and_path(unpacked: Path, tmp_path: Path) -> None:

@@ -1,16 +1,17 @@
 """Software bill of materials of a pack: CycloneDX 1.6 as JSON, made from the manifest.
 
-Programs and libraries are components; files of installed packages have a package URL (purl). The
-result is reproducible: the serial number is derived from the manifest, and the only time is the
-given one.
+Programs and libraries are components; files of installed packages have a package URL (purl). Each
+directory ``NAME-VERSION.dist-info`` is a component of PyPI. The result is reproducible: the serial
+number is derived from the manifest, and the only time is the given one.
 """
 
 from __future__ import annotations
 
 import json
 import posixpath
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -29,6 +30,13 @@ PACK_REF = "/"
 """Reference (``bom-ref``) of the pack itself; no path in the pack begins with a slash."""
 PROPERTY_PREFIX = "bundle-fix:"
 """Prefix of the property names of this tool."""
+PYTHON_METADATA = re.compile(
+    r"(?P<directory>(?:.*/)?(?P<name>[^/]+)-(?P<version>[^/-]+)\.dist-info)/METADATA"
+)
+"""The file that every installed Python distribution has; its directory names it.
+
+See "Recording installed projects" and "Binary distribution format" on packaging.python.org.
+"""
 
 
 def require_cyclonedx() -> None:
@@ -78,9 +86,13 @@ def _make_bom(manifest: Manifest) -> Bom:
     metadata = BomMetaData(component=pack)
     metadata.tools.components.add(tool)
     components = {r.path: _make_component(r) for r in manifest.files if r.elf is not None}
+    distributions = list(_make_python_components(manifest))
+    listed = [*components.values(), *distributions]
     serial = uuid.uuid5(NAMESPACE, sha256(encode_manifest(manifest)).hexdigest())
-    bom = Bom(components=components.values(), metadata=metadata, serial_number=serial)
-    bom.register_dependency(pack, components.values())
+    bom = Bom(components=listed, metadata=metadata, serial_number=serial)
+    bom.register_dependency(pack, listed)
+    for distribution in distributions:
+        bom.register_dependency(distribution)
     providers = _index_providers(manifest)
     for record in manifest.files:
         if record.elf is not None:
@@ -116,6 +128,29 @@ def _make_component(record: FileRecord) -> Component:
             Property(name=PROPERTY_PREFIX + n, value=v) for n, v in properties.items() if v
         ],
     )
+
+
+def _make_python_components(manifest: Manifest) -> Iterator[Component]:
+    """Yield the component of each installed Python distribution."""
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    for record in manifest.files:
+        found = PYTHON_METADATA.fullmatch(record.path)
+        if found is None:
+            continue
+        # The path has underscores for the hyphens of the name; a purl has hyphens.
+        name, version = found["name"].replace("_", "-"), found["version"]
+        package = record.package
+        yield Component(
+            name=name,
+            version=version,
+            type=ComponentType.LIBRARY,
+            bom_ref=found["directory"],
+            purl=_make_purl(package) if package else PackageURL("pypi", None, name, version),
+            properties=[Property(name=f"{PROPERTY_PREFIX}path", value=found["directory"])],
+        )
 
 
 def _make_purl(package: PackageRecord) -> PackageURL:
