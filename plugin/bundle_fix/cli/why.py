@@ -93,7 +93,7 @@ def why(
         sys.stdout.write(format_json(make_explanation_records(found)))
     else:
         sys.stdout.write(render_explanations(found, paint, verbose=verbose))
-    return int(not all(explanation.is_intended for explanation in found))
+    return int(not all(explanation.conclusion.is_intended for explanation in found))
 
 
 def _print_providers(

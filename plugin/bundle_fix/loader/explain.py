@@ -1,9 +1,10 @@
-"""Explanations: every search for a name in a pack, with a conclusion in one sentence."""
+"""Explanations: every search for a name in a pack, with a conclusion."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from enum import Enum
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +19,66 @@ from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import get_library_stem
 
+MAX_SIMILAR = 5
+"""Limit on the similar libraries in a conclusion."""
+
+
+class ConclusionKind(Enum):
+    """The reason why a search has its result; the values are codes."""
+
+    BUNDLED = "bundled"
+    LOADED_BEFORE = "loaded_before"
+    FOUND_LOADED = "found_loaded"
+    PART_OF_LIBC = "part_of_libc"
+    LOADER_FAILS = "loader_fails"
+    LIBRARY_PATH_FIRST = "library_path_first"
+    OTHER_FILE_NAME = "other_file_name"
+    NAME_NOT_SEARCHED = "name_not_searched"
+    DIRECTORY_NOT_SEARCHED = "directory_not_searched"
+    ON_HOST = "on_host"
+    NOT_FOUND = "not_found"
+
+
+INTENDED_KINDS = frozenset({
+    ConclusionKind.BUNDLED,
+    ConclusionKind.LOADED_BEFORE,
+    ConclusionKind.FOUND_LOADED,
+    ConclusionKind.PART_OF_LIBC,
+    ConclusionKind.ON_HOST,
+})  # fmt: skip
+
+
+class SimilarLibrary(Struct, frozen=True):
+    """A library of the pack for another machine, or another version if the name differs."""
+
+    path: str
+    bits: int
+    machine: str
+    has_same_name: bool
+
+
+class Conclusion(Struct, frozen=True):
+    """The conclusion of a search.
+
+    Attributes:
+        kind: the reason of the result.
+        path: the file that is used; None if there is none, or if it does not matter.
+        provider: the library of the pack that is not used.
+        step: the step at which the search fails.
+        similar: libraries of the pack that the search does not accept.
+    """
+
+    kind: ConclusionKind
+    path: str | None = None
+    provider: str = ""
+    step: SearchStep | None = None
+    similar: tuple[SimilarLibrary, ...] = ()
+
+    @property
+    def is_intended(self) -> bool:
+        """Whether the pack's own library is used, or one that a pack leaves to the host."""
+        return self.kind in INTENDED_KINDS and not self.similar
+
 
 class Explanation(Struct, frozen=True):
     """One search for a name, and its result.
@@ -31,9 +92,7 @@ class Explanation(Struct, frozen=True):
         result: the object that the name resolves to.
         already_loaded: whether another object had it loaded before.
         trace: the steps, in order.
-        conclusion: the result in one sentence.
-        is_intended: whether the result is the pack's own library, or one that a pack leaves to
-            the host.
+        conclusion: the reason of the result.
     """
 
     name: str
@@ -43,8 +102,7 @@ class Explanation(Struct, frozen=True):
     result: LoadedObject
     already_loaded: bool
     trace: tuple[SearchStep, ...]
-    conclusion: str
-    is_intended: bool
+    conclusion: Conclusion
 
 
 def explain_name(
@@ -143,60 +201,45 @@ def _explain_resolution(
 ) -> Explanation:
     known, result = resolution.already_loaded, resolution.result
     trace = resolution.trace or (() if known else result.trace)
-    conclusion, is_intended = _build_conclusion(bundle, resolution)
     return Explanation(
         resolution.name, resolution.requester.label, entries, is_needed, result, known, trace,
-        conclusion, is_intended,
+        _draw_conclusion(bundle, resolution),
     )  # fmt: skip
 
 
-def _build_conclusion(bundle: Bundle, resolution: Resolution) -> tuple[str, bool]:
-    """Return the conclusion as a sentence, and whether the result is the intended one."""
+def _draw_conclusion(bundle: Bundle, resolution: Resolution) -> Conclusion:
     name, result = posixpath.basename(resolution.name), resolution.result
+    is_on_host = result.origin is ObjectOrigin.HOST
     if result.origin is ObjectOrigin.BUNDLE:
-        return _describe_bundled_library(resolution), True
-    copy = f"{result.path} of the host" if result.path else "nothing"
-    if result.origin is ObjectOrigin.HOST and (
-        is_part_of_libc(name) or result.via is SearchRule.LOADED
-    ):
-        return f"It belongs to the C library, which every target has: {copy} is used.", True
+        return Conclusion(_classify_bundled_library(resolution), result.path)
+    if is_on_host and (is_part_of_libc(name) or result.via is SearchRule.LOADED):
+        return Conclusion(ConclusionKind.PART_OF_LIBC, result.path)
     if result.trace and result.trace[-1].outcome is Outcome.LOADER_FAILS:
-        step = result.trace[-1]
-        return f"Nothing is loaded: {step.place} comes first ({step.verdict}).", False
+        return Conclusion(ConclusionKind.LOADER_FAILS, step=result.trace[-1])
     image = resolution.requester.image
     providers = bundle.find_providers(name, image) if image is not None else ()
     if not providers:
-        return _describe_missing_library(bundle, resolution, copy)
-    return _describe_unused_provider(bundle, resolution, providers[0]), False
-
-
-def _describe_bundled_library(resolution: Resolution) -> str:
-    path = resolution.result.path
-    if not resolution.already_loaded:
-        return f"The pack's {path} is loaded."
-    if not resolution.trace:
-        return f"{path} is loaded already, so nothing is searched."
-    return f"The file found is {path}, which is loaded already."
-
-
-def _describe_unused_provider(bundle: Bundle, resolution: Resolution, provider: str) -> str:
-    """Return why ``provider``, a library of the pack, is not loaded."""
-    name, result = posixpath.basename(resolution.name), resolution.result
+        kind = ConclusionKind.ON_HOST if is_on_host else ConclusionKind.NOT_FOUND
+        return Conclusion(kind, result.path, similar=_find_similar_libraries(bundle, name))
     if result.via is SearchRule.LD_LIBRARY_PATH:
-        return (
-            f"The pack has it as {provider}, but LD_LIBRARY_PATH is searched before RUNPATH; only"
-            " a library that is needed by its path, or found by RPATH, is safe from it."
-        )
+        return Conclusion(ConclusionKind.LIBRARY_PATH_FIRST, provider=providers[0])
+    kind = _classify_unused_provider(bundle, name, providers[0])
+    return Conclusion(kind, result.path, providers[0])
+
+
+def _classify_bundled_library(resolution: Resolution) -> ConclusionKind:
+    if not resolution.already_loaded:
+        return ConclusionKind.BUNDLED
+    return ConclusionKind.FOUND_LOADED if resolution.trace else ConclusionKind.LOADED_BEFORE
+
+
+def _classify_unused_provider(bundle: Bundle, name: str, provider: str) -> ConclusionKind:
+    """Return why ``provider``, a library of the pack, is not found."""
     if posixpath.basename(provider) != name and not _has_file_named(bundle, name):
-        reason = f"The pack has the library under another file name, {provider}, and has no file"
-        reason += f" named {name}"
-    elif bundle.images[provider].soname == name and not _is_known_as(bundle, name, provider):
-        reason = f"The pack has the library as {provider}, but no searched directory has that name"
-    else:
-        reason = f"The pack has it as {provider}, but the search does not reach its directory"
-    if result.origin is ObjectOrigin.HOST:
-        return f"{reason}; so the host's copy would be used ({result.path})."
-    return f"{reason}; so it is not found."
+        return ConclusionKind.OTHER_FILE_NAME
+    if bundle.images[provider].soname == name and not _is_known_as(bundle, name, provider):
+        return ConclusionKind.NAME_NOT_SEARCHED
+    return ConclusionKind.DIRECTORY_NOT_SEARCHED
 
 
 def _has_file_named(bundle: Bundle, name: str) -> bool:
@@ -207,24 +250,13 @@ def _is_known_as(bundle: Bundle, name: str, path: str) -> bool:
     return path in bundle.paths_by_name.get(name, ())
 
 
-def _describe_missing_library(
-    bundle: Bundle, resolution: Resolution, copy: str
-) -> tuple[str, bool]:
-    similar = _find_similar_libraries(bundle, posixpath.basename(resolution.name))
-    also = f" (it has {', '.join(similar)})" if similar else ""
-    if resolution.result.origin is ObjectOrigin.HOST:
-        return f"The pack does not have it{also}; {copy} is used.", not similar
-    return f"It is not found: the pack does not have it{also}, and neither has the host.", False
-
-
-def _find_similar_libraries(bundle: Bundle, name: str) -> list[str]:
+def _find_similar_libraries(bundle: Bundle, name: str) -> tuple[SimilarLibrary, ...]:
     """Return the pack's libraries of the same name for other machines, or of other versions."""
     stem = get_library_stem(name) + ".so"
     named: Mapping[str, tuple[str, ...]] = bundle.paths_by_name
     found = [path for n, paths in sorted(named.items()) if n.startswith(stem) for path in paths]
-    shown = []
-    for path in dict.fromkeys(found):
-        image = bundle.images[path]
-        exact = path in named.get(name, ())
-        shown.append(f"{path}, {image.format.bits}-bit {image.machine}" if exact else path)
-    return shown[:5]
+    similar = []
+    for path in list(dict.fromkeys(found))[:MAX_SIMILAR]:
+        image, has_same_name = bundle.images[path], path in named.get(name, ())
+        similar.append(SimilarLibrary(path, image.format.bits, image.machine, has_same_name))
+    return tuple(similar)

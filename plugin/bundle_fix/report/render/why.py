@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from bundle_fix.loader.explain import Explanation
+from bundle_fix.loader.explain import ConclusionKind, Explanation
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.loader.scope import SymbolProvider
@@ -19,6 +20,35 @@ from bundle_fix.report.steps import ORIGIN_COLOURS, format_step
 
 MAX_SHOWN = 6
 """Entries that are named; the others are counted."""
+CONCLUSION_TEXTS: Mapping[ConclusionKind, str] = {
+    ConclusionKind.BUNDLED: "The pack's {path} is loaded.",
+    ConclusionKind.LOADED_BEFORE: "{path} is loaded already, so nothing is searched.",
+    ConclusionKind.FOUND_LOADED: "The file found is {path}, which is loaded already.",
+    ConclusionKind.PART_OF_LIBC: (
+        "It belongs to the C library, which every target has: {path} of the host is used."
+    ),
+    ConclusionKind.LOADER_FAILS: "Nothing is loaded: {place} comes first ({verdict}).",
+    ConclusionKind.LIBRARY_PATH_FIRST: (
+        "The pack has it as {provider}, but LD_LIBRARY_PATH is searched before RUNPATH; only a"
+        " library that is needed by its path, or found by RPATH, is safe from it."
+    ),
+    ConclusionKind.OTHER_FILE_NAME: (
+        "The pack has the library under another file name, {provider}, and has no file named"
+        " {name}; so {result}."
+    ),
+    ConclusionKind.NAME_NOT_SEARCHED: (
+        "The pack has the library as {provider}, but no searched directory has that name;"
+        " so {result}."
+    ),
+    ConclusionKind.DIRECTORY_NOT_SEARCHED: (
+        "The pack has it as {provider}, but the search does not reach its directory; so {result}."
+    ),
+    ConclusionKind.ON_HOST: "The pack does not have it{similar}; {path} of the host is used.",
+    ConclusionKind.NOT_FOUND: (
+        "It is not found: the pack does not have it{similar}, and neither has the host."
+    ),
+}
+"""The sentence of each conclusion; `format_conclusion` fills it in."""
 
 
 def render_explanations(explanations: Sequence[Explanation], paint: Paint, *, verbose: bool) -> str:
@@ -34,6 +64,29 @@ def render_explanations(explanations: Sequence[Explanation], paint: Paint, *, ve
     return "\n".join(f"{text}\n" for text in rendered)
 
 
+def format_conclusion(explanation: Explanation) -> str:
+    """Return the conclusion of a search as a sentence."""
+    conclusion = explanation.conclusion
+    step = conclusion.step
+    similar = [
+        f"{s.path}, {s.bits}-bit {s.machine}" if s.has_same_name else s.path
+        for s in conclusion.similar
+    ]
+    return CONCLUSION_TEXTS[conclusion.kind].format(
+        name=posixpath.basename(explanation.name),
+        path=conclusion.path,
+        provider=conclusion.provider,
+        place=step.place if step else "",
+        verdict=step.verdict if step else "",
+        similar=f" (it has {', '.join(similar)})" if similar else "",
+        result=(
+            f"the host's copy would be used ({conclusion.path})"
+            if conclusion.path
+            else "it is not found"
+        ),
+    )
+
+
 def _render_group(first: Explanation, *others: Explanation, paint: Paint) -> Iterator[str]:
     """Yield one search, and the objects whose searches have the same conclusion."""
     title = f"{first.requester} needs {first.name}"
@@ -45,8 +98,9 @@ def _render_group(first: Explanation, *others: Explanation, paint: Paint) -> Ite
         yield escape_unprintable(f"  in the process of {join_names(entries, MAX_SHOWN)}")
     for number, step in enumerate(first.trace, 1):
         yield f"  {number}. {escape_unprintable(format_step(step))}"
-    colour = "green" if first.is_intended else ORIGIN_COLOURS.get(first.result.origin, "red")
-    yield paint(escape_unprintable(first.conclusion), colour)
+    is_intended = first.conclusion.is_intended
+    colour = "green" if is_intended else ORIGIN_COLOURS.get(first.result.origin, "red")
+    yield paint(escape_unprintable(format_conclusion(first)), colour)
     requesters = list(dict.fromkeys(e.requester for e in others if e.requester != first.requester))
     if requesters:
         yield from wrap_text(f"the same for {join_names(requesters, MAX_SHOWN)}", "", "  ")
@@ -95,8 +149,8 @@ def make_explanation_records(explanations: Sequence[Explanation]) -> list[Explan
                 StepRecord(s.place, s.via, s.entry, s.owner or e.requester, s.verdict, s.outcome)
                 for s in e.trace
             ),
-            conclusion=e.conclusion,
-            good=e.is_intended,
+            conclusion=format_conclusion(e),
+            good=e.conclusion.is_intended,
         )
         for e in explanations
     ]
