@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from bundle_fix.subprocesses.forks import (
     wait_for_output,
 )
 from bundle_fix.subprocesses.processors import share_cores
+from bundle_fix.subprocesses.signal_names import get_signal_name
 
 ReportMaker = Callable[[Path], CheckReport]
 """Function that checks one artifact and returns the report."""
@@ -178,5 +178,5 @@ def _finish_worker(worker: Worker) -> bytes:
     code = wait_for_exit(worker.process)
     if code == 0:
         return bytes(worker.received)
-    ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    ended = get_signal_name(-code) if code < 0 else f"exit code {code}"
     return _encode_error(worker.path, f"the check ended by {ended}")

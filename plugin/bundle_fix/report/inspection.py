@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import signal
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +22,7 @@ from bundle_fix.observe.comparison.verdict import (
 from bundle_fix.observe.inspector import Inspection
 from bundle_fix.report.check_report import Tool
 from bundle_fix.report.steps import format_found_by, format_step
+from bundle_fix.subprocesses.signal_names import get_signal_name
 
 SCHEMA = 1
 """Version of the layout; it is raised when an existing reader would misread the new one."""
@@ -169,7 +169,7 @@ def make_inspect_report(inspection: Inspection) -> InspectReport:
             (o.observed.path for o in comparison.objects if o.observed.is_main), snapshot.program
         ),
         command=snapshot.command,
-        signal=_get_signal_name(snapshot.signal),
+        signal=None if snapshot.signal is None else get_signal_name(snapshot.signal),
         machine=MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}"),
         pack=_make_pack_record(comparison),
         malloc=_make_malloc_record(inspection.malloc),
@@ -190,15 +190,6 @@ def _make_malloc_record(found: MallocProvider | None) -> MallocRecord | None:
     if found is None:
         return None
     return MallocRecord(found.provider.observed.label, found.provider.origin, found.is_certain)
-
-
-def _get_signal_name(number: int | None) -> str | None:
-    if number is None:
-        return None
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
 
 
 def _make_object_records(inspection: Inspection) -> tuple[InspectedObjectRecord, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from bundle_fix.policy.severity import Severity
 from bundle_fix.run.observation import Load, LoadOrigin, Observer, Prediction
 from bundle_fix.run.record.loader_record import LoadCall
 from bundle_fix.run.sandbox.command import ProgramEnd
+from bundle_fix.subprocesses.signal_names import get_signal_name
 
 BY_PATH = "No change is needed: the library is opened by its path in the pack."
 CALL_TEXTS = {LoadCall.NEEDED: "needs", LoadCall.DLOPEN: "opens"}
@@ -158,12 +158,5 @@ def describe_end(end: ProgramEnd, seconds: float) -> str:
     if end.stopped:
         return f"did not end within {seconds:g} seconds"
     if end.status < 0:
-        return f"died by signal {-end.status} ({_name_signal(-end.status)})"
+        return f"died by signal {-end.status} ({get_signal_name(-end.status)})"
     return f"exited with {end.status}" if end.status else ""
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from bundle_fix.subprocesses.forks import kill_fork, start_fork, wait_for_exit, wait_for_output
+from bundle_fix.subprocesses.signal_names import get_signal_name
 
 NOTHING, TEXT, RAISED, NO_MEMORY = b"0", b"1", b"2", b"3"
 """The first byte of an answer: None, a text, the text of an exception, or a lack of memory."""
@@ -54,7 +54,7 @@ def run_isolated(work: Callable[[], str | None], memory: int, seconds: float) ->
     if answer[:1] == NO_MEMORY:
         raise LimitReachedError(f"the limit of {memory >> 20} MiB of memory is reached")
     if code or not answer or answer[:1] == RAISED:
-        raise DiedError(signal.Signals(-code).name if code < 0 else os.fsdecode(answer[1:]))
+        raise DiedError(get_signal_name(-code) if code < 0 else os.fsdecode(answer[1:]))
     return None if answer == NOTHING else answer[1:].decode("utf-8", "surrogateescape")
 
 
