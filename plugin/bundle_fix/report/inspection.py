@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bundle_fix.elf.read.constants import MACHINE_NAMES
+from bundle_fix.elf.read.image import get_machine_name
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, SearchRule
 from bundle_fix.observe.comparison.allocator import MallocProvider
@@ -170,7 +170,7 @@ def make_inspect_report(inspection: Inspection) -> InspectReport:
         ),
         command=snapshot.command,
         signal=None if snapshot.signal is None else get_signal_name(snapshot.signal),
-        machine=MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}"),
+        machine=get_machine_name(snapshot.machine),
         pack=_make_pack_record(comparison),
         malloc=_make_malloc_record(inspection.malloc),
         objects=_make_object_records(inspection),

@@ -15,6 +15,11 @@ from bundle_fix.elf.read.structs import Format, Header, Segment
 TYPES = {c.ET_REL: "rel", c.ET_EXEC: "exec", c.ET_DYN: "dyn", c.ET_CORE: "core"}
 
 
+def get_machine_name(number: int) -> str:
+    """Return the name of a machine, such as ``x86_64``, or ``machine-N`` for an unknown number."""
+    return c.MACHINE_NAMES.get(number, f"machine-{number}")
+
+
 class DynamicEntry(NamedTuple):
     """One entry of the dynamic section."""
 
@@ -46,8 +51,8 @@ class Image(Struct, frozen=True):
 
     @property
     def machine(self) -> str:
-        """The machine's name, such as ``x86_64``, or ``machine-N`` for an unknown number N."""
-        return c.MACHINE_NAMES.get(self.header.machine, f"machine-{self.header.machine}")
+        """The machine's name."""
+        return get_machine_name(self.header.machine)
 
     @property
     def type(self) -> str:

@@ -10,7 +10,7 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.elf.read.constants import MACHINE_NAMES
+from bundle_fix.elf.read.image import get_machine_name
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import read_image_from
 from bundle_fix.loader.hosts.libc import is_part_of_libc
@@ -151,7 +151,7 @@ def compare_objects(
         located = _match_build_ids(located, pack)
     if pack is None:
         return Comparison(None, None, tuple(located))
-    machine = MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}")
+    machine = get_machine_name(snapshot.machine)
     is_own_loader = any(
         o.origin is ObservedOrigin.PACK and o.observed.address == snapshot.vector.get(Aux.BASE)
         for o in located
