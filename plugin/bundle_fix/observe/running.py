@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from bundle_fix.elf.read.parser import MAX_HEADER, parse_header
 from bundle_fix.elf.read.structs import Format, Header
 from bundle_fix.model.errors import BundleFixError, DamagedElfError, build_os_error
+from bundle_fix.model.printable import decode_octal_escapes
 from bundle_fix.observe.memory import ProcessMemory
 from bundle_fix.observe.snapshot import (
     VDSO,
@@ -27,7 +27,6 @@ MAX_MAPS = 256 << 20
 """Limit of ``/proc/PID/maps`` in bytes."""
 MAX_COMMAND = 4096
 PERMISSION_HINT = "run as the user of the process, or as root (CAP_SYS_PTRACE)"
-OCTAL = re.compile(rb"\\([0-7]{3})")
 NO_MEMORY = (
     "no permission to read the memory of the process (run as root, or with CAP_SYS_PTRACE, or set"
     " kernel.yama.ptrace_scope to 0): objects are its mapped files with code, in the order of"
@@ -136,9 +135,7 @@ def _parse_maps(maps: bytes) -> Iterator[FileMapping]:
         if len(fields) < 6 or not (fields[5].startswith(b"/") or fields[5] == VDSO.encode()):
             continue
         start, _, end = fields[0].partition(b"-")
-        # The kernel escapes line breaks as \012.
-        raw = OCTAL.sub(lambda m: bytes([int(m[1], 8) & 255]), fields[5])
-        path, is_deleted = split_deleted(os.fsdecode(raw))
+        path, is_deleted = split_deleted(decode_octal_escapes(fields[5]))
         yield FileMapping(
             int(start, 16), int(end, 16), int(fields[2], 16), path, b"x" in fields[1], is_deleted
         )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import re
 import socket
 import struct
 from pathlib import Path
+
+from bundle_fix.model.printable import decode_octal_escapes
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -67,9 +68,7 @@ def _list_mount_points(top: Path) -> list[Path]:
     """Return ``top`` and the mount points below it; mount(2) changes the flags of one at a time."""
     found: dict[Path, None] = {top: None}
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        # proc_pid_mountinfo(5): blanks and backslashes are octal escapes.
-        name = re.sub(rb"\\(\d{3})", lambda octal: bytes((int(octal[1], 8),)), line.split()[4])
-        point = Path(os.fsdecode(name))
+        point = Path(decode_octal_escapes(line.split()[4]))
         if point.is_relative_to(top):
             found[point] = None
     return list(found)
