@@ -7,7 +7,9 @@ import csv
 import io
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import product
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import format_size
@@ -26,21 +28,77 @@ MAX_RECORD = 64 << 20
 """Limit of the bytes of a RECORD, which is read into memory."""
 
 
-def is_wheel(tree: Tree) -> bool:
-    """Return whether ``tree``, read from a zip archive, is that of a wheel."""
-    return any(
-        path.count("/") == 1
-        and path.endswith(f"{METADATA_SUFFIX}/WHEEL")
-        and isinstance(node, File)
-        for path, node in tree.nodes.items()
-    )
+class WheelName(Struct, frozen=True):
+    """The parts of a file name: NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl.
+
+    ``start`` is the part before the tags; the others are sets of tags, joined by dots.
+    """
+
+    start: str
+    python: str
+    abi: str
+    platform: str
+
+    @property
+    def distribution(self) -> str:
+        """The name of the distribution, as in the names of its directories."""
+        return self.start.partition("-")[0]
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The platform tags."""
+        return tuple(self.platform.split("."))
+
+    def with_platforms(self, platforms: Sequence[str]) -> WheelName:
+        """Return the name with other platform tags."""
+        return replace(self, platform=".".join(sorted(platforms)))
+
+    def list_tags(self) -> Iterator[str]:
+        """Yield each tag of the name, as WHEEL lists them."""
+        parts = (self.python.split("."), self.abi.split("."), self.platforms)
+        return ("-".join(tag) for tag in product(*parts))
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.python}-{self.abi}-{self.platform}.whl"
+
+
+def parse_wheel_name(name: str) -> WheelName:
+    """Parse the file name of a wheel.
+
+    Raises:
+        BundleFixError: it is not one.
+    """
+    parsed = _split_wheel_name(name)
+    if parsed is None:
+        raise BundleFixError(
+            "invalid file name of a wheel", where=name,
+            hint="name it NAME-VERSION-PYTHON-ABI-PLATFORM.whl, as the build did",
+        )  # fmt: skip
+    return parsed
 
 
 def parse_platform_tags(file_name: str) -> tuple[str, ...]:
     """Return the platforms in the name of a wheel; none if it is not a valid name of one."""
-    stem, dot, suffix = file_name.rpartition(".")
-    parts = stem.split("-") if dot and suffix == "whl" else []
-    return tuple(parts[-1].split(".")) if len(parts) in (5, 6) else ()
+    parsed = _split_wheel_name(file_name)
+    return parsed.platforms if parsed is not None else ()
+
+
+def _split_wheel_name(name: str) -> WheelName | None:
+    start, *tags = name.removesuffix(".whl").rsplit("-", 3)
+    is_valid = name.endswith(".whl") and len(tags) == 3 and start.count("-") in (1, 2)
+    return WheelName(start, *tags) if is_valid else None
+
+
+def is_wheel(tree: Tree) -> bool:
+    """Return whether ``tree``, read from a zip archive, is that of a wheel."""
+    return any(True for _ in iter_metadata_files(tree, "WHEEL"))
+
+
+def iter_metadata_files(tree: Tree, name: str) -> Iterator[tuple[str, File]]:
+    """Yield the files of one name in the metadata directories of a wheel or an environment."""
+    for path, file in tree.iter_files():
+        if path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/{name}"):
+            yield path, file
 
 
 def read_platform_tags(tree: Tree) -> tuple[str, ...]:
@@ -52,12 +110,11 @@ def read_platform_tags(tree: Tree) -> tuple[str, ...]:
     if tree.platforms:
         return tree.platforms
     platforms: list[str] = []
-    for path, file in tree.iter_files():
-        if path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/WHEEL"):
-            with file.content.open() as reader:
-                text = reader.pread(0, MAX_WHEEL_METADATA).decode("utf-8", "replace")
-            tags = (line[4:].strip() for line in text.splitlines() if line.startswith("Tag:"))
-            platforms += [p for tag in tags for p in tag.rpartition("-")[2].split(".")]
+    for _, file in iter_metadata_files(tree, "WHEEL"):
+        with file.content.open() as reader:
+            text = reader.pread(0, MAX_WHEEL_METADATA).decode("utf-8", "replace")
+        tags = (line[4:].strip() for line in text.splitlines() if line.startswith("Tag:"))
+        platforms += [p for tag in tags for p in tag.rpartition("-")[2].split(".")]
     return tuple(platforms)
 
 
@@ -66,11 +123,7 @@ def find_record_path(tree: Tree) -> str | None:
 
     A directory with several is not a wheel, but the site-packages of an environment.
     """
-    found = [
-        p
-        for p, _ in tree.iter_files()
-        if p.count("/") == 1 and p.endswith(f"{METADATA_SUFFIX}/RECORD")
-    ]
+    found = [path for path, _ in iter_metadata_files(tree, "RECORD")]
     return found[0] if len(found) == 1 else None
 
 

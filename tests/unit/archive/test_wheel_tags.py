@@ -1,4 +1,4 @@
-"""Platform tags of wheels, which pip reads from the file name."""
+"""Names of wheels, and the platform tags that pip reads from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ import pytest
 
 from builders.wheel import build_wheel
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.archive.wheel import parse_platform_tags, read_platform_tags
+from bundle_fix.archive.wheel import parse_platform_tags, parse_wheel_name, read_platform_tags
+from bundle_fix.model.errors import BundleFixError
+
+
+@pytest.mark.parametrize(
+    "name", ["demo-1.0-py3-none-any.whl", "a_b-1.0-1-cp311.py3-abi3-linux_x86_64.whl"]
+)
+def test_the_parts_of_a_name_make_the_same_name(name: str) -> None:
+    assert str(parse_wheel_name(name)) == name
+
+
+@pytest.mark.parametrize("name", ["demo.whl", "demo-py3-none-any.whl", "demo-1-py3-none-any.zip"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(BundleFixError, match="invalid file name"):
+        parse_wheel_name(name)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.directory import write_directory
+from bundle_fix.archive.wheel import WheelName
 from bundle_fix.collect.libraries.build_machine import BuildMachine, create_build_machine
 from bundle_fix.collect.libraries.closure import ClosureRules, add_needed_libraries
 from bundle_fix.collect.libraries.link_names import add_library
@@ -34,7 +35,6 @@ from bundle_fix.plan.wheels.platforms import (
     list_platforms,
     read_requirements,
 )
-from bundle_fix.plan.wheels.tags import WheelName
 
 LIBPYTHON = re.compile(r"libpython\d[\w.]*\.so[\d.]*")
 """Sonames of Python: a wheel must not need them, as the interpreter provides it (PEP 513)."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.formats import WHEEL
 from bundle_fix.archive.reading import Artifact, open_artifact
-from bundle_fix.archive.wheel import METADATA_SUFFIX, update_record
+from bundle_fix.archive.wheel import METADATA_SUFFIX, WheelName, parse_wheel_name, update_record
 from bundle_fix.archive.writing import stage_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.libraries.packages import find_owners, read_distribution
@@ -32,12 +32,7 @@ from bundle_fix.pipelines.wheels.candidates import (
 )
 from bundle_fix.pipelines.wheels.wheel_plan import plan_wheel
 from bundle_fix.plan.wheels.platforms import list_platforms, read_source
-from bundle_fix.plan.wheels.tags import (
-    WheelName,
-    find_metadata_directory,
-    parse_wheel_name,
-    set_tags,
-)
+from bundle_fix.plan.wheels.tags import find_metadata_directory, set_tags
 from bundle_fix.storage.digests import compute_sha256
 from bundle_fix.storage.staging import create_scratch_directory
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bundle_fix.archive.wheel import parse_wheel_name
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Tree
-from bundle_fix.plan.wheels.tags import find_metadata_directory, parse_wheel_name, set_tags
+from bundle_fix.plan.wheels.tags import find_metadata_directory, set_tags
 
 WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py2-none-any\nBuild: 1\n\n"
 
@@ -15,19 +16,6 @@ WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py2-none-any\nBuild: 1\
 def make_tree(*directories: str) -> Tree:
     file = File(BytesContent(WHEEL.encode()), Metadata(0o644))
     return Tree({f"{directory}/WHEEL": file for directory in directories})
-
-
-@pytest.mark.parametrize(
-    "name", ["demo-1.0-py3-none-any.whl", "a_b-1.0-1-cp311.py3-abi3-linux_x86_64.whl"]
-)
-def test_the_parts_of_a_name_make_the_same_name(name: str) -> None:
-    assert str(parse_wheel_name(name)) == name
-
-
-@pytest.mark.parametrize("name", ["demo.whl", "demo-py3-none-any.whl", "demo-1-py3-none-any.zip"])
-def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(BundleFixError, match="invalid file name"):
-        parse_wheel_name(name)
 
 
 def test_the_tags_of_the_name_are_written_to_wheel() -> None:
