@@ -56,15 +56,18 @@ def render_causes(
     """
     if not causes:
         return []
+    # A cause takes a line at least, so the others cannot be printed.
+    first = causes[: max(limit, 0)]
+    others = len(causes) - len(first)
     blocks = [
         {detail: list(_render_cause(cause, findings, rules, paint, detail)) for detail in Detail}
-        for cause in causes
+        for cause in first
     ]
-    details = [Detail.HIDDEN] * len(causes)
-    lines = _join_blocks(blocks, details)
-    for index, detail in _list_wishes(causes):
+    details = [Detail.HIDDEN] * len(first)
+    lines = _join_blocks(blocks, details, others)
+    for index, detail in _list_wishes(first):
         wished = [*details[:index], detail, *details[index + 1 :]]
-        longer = _join_blocks(blocks, wished)
+        longer = _join_blocks(blocks, wished, others)
         if len(longer) <= limit:
             details, lines = wished, longer
     return lines
@@ -89,9 +92,12 @@ def _list_wishes(causes: Sequence[Cause]) -> Iterator[tuple[int, Detail]]:
 
 
 def _join_blocks(
-    blocks: Sequence[Mapping[Detail, list[str]]], details: Sequence[Detail]
+    blocks: Sequence[Mapping[Detail, list[str]]], details: Sequence[Detail], others: int
 ) -> list[str]:
-    """Return the lines of all causes, with empty lines around those that have several."""
+    """Return the lines of causes, with empty lines around those that have several.
+
+    The last line has the number of hidden causes, of which ``others`` have no block.
+    """
     lines: list[str] = []
     previous = Detail.TITLE
     for block, detail in zip(blocks, details, strict=True):
@@ -99,7 +105,7 @@ def _join_blocks(
             lines.append("")
         lines += block[detail]
         previous = detail
-    hidden = details.count(Detail.HIDDEN)
+    hidden = others + details.count(Detail.HIDDEN)
     if hidden:
         lines.append(f"… and {format_count(hidden, 'more cause')} (-v shows all)")
     elif min(details) < Detail.TRACE:
