@@ -11,6 +11,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from bundle_fix.subprocesses.null_device import open_null_device
+
 TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end a process by default. Python itself turns SIGINT into KeyboardInterrupt."""
 
@@ -52,9 +54,9 @@ def open_standard_streams() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+            open_null_device(fd)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def flush_output(data: bytes = b"") -> str:
@@ -70,6 +72,6 @@ def flush_output(data: bytes = b"") -> str:
         sys.stdout.buffer.flush()
     except OSError as error:
         # Python would flush stdout again at exit, and print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        open_null_device(1)
         return "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
     return ""

@@ -21,6 +21,7 @@ from msgspec import Struct
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import describe_process_limit
 from bundle_fix.subprocesses.locks import locks
+from bundle_fix.subprocesses.null_device import open_null_device
 from bundle_fix.subprocesses.processors import count_cores
 
 FATAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -105,7 +106,7 @@ def _run_child(work: Callable[[IO[bytes]], None], reading: int, writing: int, pa
         die_with_parent(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FATAL_SIGNALS)
         # libstdc++ prints "terminate called ..." if LIEF aborts; the parent reports it instead.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        open_null_device(2)
         with os.fdopen(writing, "wb") as pipe:
             work(pipe)
         status = 0

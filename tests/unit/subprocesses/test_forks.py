@@ -92,6 +92,22 @@ def test_a_child_prints_nothing_to_stderr(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr().err == ""
 
 
+def test_a_child_runs_in_a_root_file_system_without_dev(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "devnull", "/gone/null")
+
+    def print_and_answer(pipe: IO[bytes]) -> None:
+        with suppress(BrokenPipeError):
+            os.write(2, b"discarded\n")
+        pipe.write(b"answer")
+
+    process = start_fork(print_and_answer)
+    assert process.pipe.read() == b"answer"
+    assert wait_for_exit(process) == 0
+    assert capfd.readouterr().err == ""
+
+
 class StopError(Exception):
     """Raised by the signal handler of these tests."""
 
