@@ -199,7 +199,7 @@ def _build_member(
     global_records: Mapping[str, str], file: Reader, path: Path, at: int, size: int,
 ) -> TarMember:  # fmt: skip
     """Return the member whose header is ``block``; its own records win over the global ones."""
-    _, mode, uid, gid, _, mtime, _, kind, link, magic, _, owner, group, *_ = fields
+    _, mode, uid, gid, _, mtime, _, kind, _, magic, _, owner, group, *_ = fields
     own = dict(extensions.records) if extensions.records else NO_RECORDS
     records = {**global_records, **own} if global_records else own
     if magic not in (POSIX_MAGIC, GNU_MAGIC):
@@ -210,16 +210,8 @@ def _build_member(
     sparse = _read_sparse_map(block, kind, extensions, file, path, data, stored)
     if sparse is not None:
         extents, real, data, stored = sparse
-    header_name, header_link = _join_name(fields, block), link.partition(b"\0")[0]
-    in_header = {"path": decode_text(header_name), "linkpath": decode_text(header_link)}
-    raw_name = extensions.name or header_name
-    name = own.get("GNU.sparse.name") or own.get("path") or decode_text(raw_name)
-    target = own.get("linkpath") or decode_text(extensions.link or header_link)
-    ambiguity = find_extension_ambiguity(extensions.kinds, own) or find_member_ambiguity(
-        block, name, target, own, in_header, is_sparse=sparse is not None
-    )
-    if ambiguity:
-        raise build_ambiguity_error(ambiguity, name, path)
+    is_sparse_file = sparse is not None
+    name, target = _choose_names(fields, block, extensions, own, path, is_sparse=is_sparse_file)
     if data + stored > file.size:
         raise BundleFixError("the archive is truncated", where=str(path), hint=AGAIN)
     return TarMember(
@@ -240,6 +232,28 @@ def _build_member(
         extents=extents,
         real_size=real,
     )
+
+
+def _choose_names(
+    fields: tuple[bytes, ...], block: bytes, extensions: Extensions, own: Mapping[str, str],
+    path: Path, *, is_sparse: bool,
+) -> tuple[str, str]:  # fmt: skip
+    """Return the name of a member and the target of a link: of its extensions, else of its header.
+
+    Raises:
+        BundleFixError: tools read them differently.
+    """
+    header_name, header_link = _join_name(fields, block), fields[8].partition(b"\0")[0]
+    in_header = {"path": decode_text(header_name), "linkpath": decode_text(header_link)}
+    raw_name = extensions.name or header_name
+    name = own.get("GNU.sparse.name") or own.get("path") or decode_text(raw_name)
+    target = own.get("linkpath") or decode_text(extensions.link or header_link)
+    ambiguity = find_extension_ambiguity(extensions.kinds, own) or find_member_ambiguity(
+        block, name, target, own, in_header, is_sparse=is_sparse
+    )
+    if ambiguity:
+        raise build_ambiguity_error(ambiguity, name, path)
+    return name, target
 
 
 def _choose_size(records: Mapping[str, str], size: int, path: Path, at: int) -> int:
