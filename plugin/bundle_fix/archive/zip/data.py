@@ -120,25 +120,32 @@ def unpack_entry(fd: int, entry: ZipEntry, path: Path, spool: IO[bytes] | None) 
 
 
 def _iterate_chunks(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
-    """Yield the unpacked bytes in chunks of at most `CHUNK` bytes."""
-    offset, end = entry.data, entry.data + entry.packed
+    """Return the unpacked bytes in chunks of at most `CHUNK` bytes."""
     if entry.method == STORED:
-        while offset < end and (chunk := os.pread(fd, min(CHUNK, end - offset), offset)):
-            offset += len(chunk)
-            yield chunk
-        return
-    create_decompressor = DECOMPRESSORS.get(entry.method)
-    if create_decompressor is None:
+        return _read_stored_chunks(fd, entry)
+    if entry.method not in DECOMPRESSORS:
         raise BundleFixError(
             f"unknown compression method {entry.method} of the member {format_entry_name(entry)}",
             where=str(path), hint="use deflate, bzip2, LZMA or zstd",
         )  # fmt: skip
+    return _decompress_chunks(fd, entry, path)
+
+
+def _read_stored_chunks(fd: int, entry: ZipEntry) -> Iterator[bytes]:
+    offset, end = entry.data, entry.data + entry.packed
+    while offset < end and (chunk := os.pread(fd, min(CHUNK, end - offset), offset)):
+        offset += len(chunk)
+        yield chunk
+
+
+def _decompress_chunks(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
+    offset, end = entry.data, entry.data + entry.packed
     head = b""
     if entry.method == LZMA:
         head = os.pread(fd, min(entry.packed, LZMA_PREFIX + LZMA_PROPERTIES), offset)
         offset += len(head)
     try:
-        decompressor = create_decompressor(entry, head)
+        decompressor = DECOMPRESSORS[entry.method](entry, head)
         while not decompressor.eof:
             packed = b""
             if decompressor.needs_input:
