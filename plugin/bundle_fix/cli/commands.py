@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bundle_fix import __version__
-from bundle_fix.cli.examples import CommandWithExamples
+from bundle_fix.cli.examples import CommandWithExamples, format_usage_error
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -111,6 +111,16 @@ def suggest_closest(message: str, word: str, known: Iterable[str]) -> str:
 
     closest = find_closest(word, known)
     return message if closest is None else f"{message} Did you mean '{closest}'?"
+
+
+def describe_click_error(error: click.ClickException) -> str:
+    """Return the message of an error of the command line, with a suggestion and an example."""
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        # One suggestion in the same words for all versions of click, and for all kinds of names.
+        name, known = error.option_name, error.possibilities or ()
+        message = suggest_closest(f"No such option '{name}'.", name, known)
+    return format_usage_error(message, error) if isinstance(error, click.UsageError) else message
 
 
 def _find_words(args: list[str]) -> list[str]:

@@ -59,8 +59,7 @@ def main(arguments: list[str]) -> int:
 def _run_command(arguments: list[str]) -> int:
     import click
 
-    from bundle_fix.cli.commands import group, suggest_closest
-    from bundle_fix.cli.examples import format_usage_error
+    from bundle_fix.cli.commands import describe_click_error, group
     from bundle_fix.cli.signals import flush_output
     from bundle_fix.model.errors import BundleFixError, describe_os_error, describe_process_limit
 
@@ -69,15 +68,8 @@ def _run_command(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return BAD_REQUEST
-    except click.NoSuchOption as error:
-        # One suggestion in the same words for all versions of click, and for all kinds of names.
-        name, known = error.option_name, error.possibilities or ()
-        message = suggest_closest(f"No such option '{name}'.", name, known)
-        return _report_error(format_usage_error(message, error))
-    except click.UsageError as error:
-        return _report_error(format_usage_error(error.format_message(), error))
     except click.ClickException as error:
-        return _report_error(error.format_message())
+        return _report_error(describe_click_error(error))
     except BundleFixError as error:
         return _report_error(str(error))
     except click.Abort:
