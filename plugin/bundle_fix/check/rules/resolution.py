@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.library_sources import find_library_source, is_loaded_by_import
 from bundle_fix.check.facts.privileges import find_prefix_for_name, list_refused_entries
@@ -48,44 +50,67 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
         context, ObjectOrigin.MISSING
     ).items():
         image = need.requester.image
-        libc = context.get_libc(processes[0].entry)
-        if is_name_of_other_libc(need, libc):
+        if is_name_of_other_libc(need, context.get_libc(processes[0].entry)):
             continue
         provided = context.bundle.find_providers(posixpath.basename(name), image) if image else ()
-        is_mild = False
-        root: Root | None = Root(RootKind.LIBRARY, name)
         if image is not None and name == image.interpreter:
             message = f"requires the interpreter {name}, which does not exist on the host"
             hint = "Run it on a host of the same machine and C library."
-        elif provided:
-            message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in"
-            message += " none of the searched directories"
-            hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
-            root = find_search_root(context.bundle.tree, provided, name)
-            if _is_reported_with_privileges(need):
-                continue
-            script = find_start_script(context, processes, name)
-            message += f" unless {script} starts the program" if script else ""
-            is_mild = bool(script) or _is_opened_first(context, provided, name, processes)
-            is_mild = is_mild or _is_for_programs_elsewhere(context, path, provided)
-        elif source := find_library_source(context, need):
-            message = f"needs {name}, {source.relation}"
-            hint = source.hint
-            is_mild = True
+            problem = MissingName(message, hint, Root(RootKind.LIBRARY, name))
+        elif not provided:
+            problem = _describe_absent_library(context, name, need, processes)
+        elif _is_reported_with_privileges(need):
+            continue
         else:
-            message = f"needs {name}, which is neither in the pack nor expected on the host"
-            message += _describe_targets(name, libc)
-            message += _describe_similar(context, need)
-            hint = f"Add {name} to the pack, or pass --host-provides {name}."
+            problem = _describe_unsearched_copy(context, path, name, provided, processes)
         yield rule.make_finding(
             path,
-            message,
-            severity=Severity.NOTE if is_mild else severity,
-            hint=hint,
-            root=root,
+            problem.message,
+            severity=Severity.NOTE if problem.is_mild else severity,
+            hint=problem.hint,
+            root=problem.root,
             fixable=bool(provided),
             **make_need_evidence(need, processes),
         )
+
+
+class MissingName(Struct, frozen=True):
+    """A needed name that is not found; ``is_mild``: something else probably leads to the file."""
+
+    message: str
+    hint: str
+    root: Root | None
+    is_mild: bool = False
+
+
+def _describe_unsearched_copy(
+    context: Context, path: str, name: str, provided: tuple[str, ...], processes: list[Process]
+) -> MissingName:
+    """Describe a name that the pack provides in directories that are not searched."""
+    script = find_start_script(context, processes, name)
+    return MissingName(
+        f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in none of the"
+        " searched directories" + (f" unless {script} starts the program" if script else ""),
+        FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH,
+        find_search_root(context.bundle.tree, provided, name),
+        bool(script)
+        or _is_opened_first(context, provided, name, processes)
+        or _is_for_programs_elsewhere(context, path, provided),
+    )
+
+
+def _describe_absent_library(
+    context: Context, name: str, need: Resolution, processes: list[Process]
+) -> MissingName:
+    """Describe a name that the pack does not provide."""
+    root = Root(RootKind.LIBRARY, name)
+    source = find_library_source(context, need)
+    if source is not None:
+        return MissingName(f"needs {name}, {source.relation}", source.hint, root, is_mild=True)
+    libc = context.get_libc(processes[0].entry)
+    message = f"needs {name}, which is neither in the pack nor expected on the host"
+    message += _describe_targets(name, libc) + _describe_similar(context, need)
+    return MissingName(message, f"Add {name} to the pack, or pass --host-provides {name}.", root)
 
 
 def _describe_targets(name: str, libc: Libc) -> str:
