@@ -131,9 +131,6 @@ def check(
         host_root, variables, level, policy.host, limits, like_this_machine=host_like_this
     )
     known = read_baseline(baseline) if baseline else None
-    options = [f"--spec={spec}"] if spec else []
-    options += [f"--host-provides={pattern}" for pattern in host_provides]
-    options += list_limit_options(limits)
     others = (
         defines, host_root, variables, level, host_like_this, fail_on, ignores, allow_empty, glibc,
     )  # fmt: skip
@@ -144,8 +141,9 @@ def check(
     paths = list_artifacts(artifacts)
     is_drawn = "html" in (kind, *(other for other, _ in also))
     make_report = partial(
-        _make_report, policy=policy, target=target, baseline=known, fix_options=options,
-        is_as_in_fix=not any(others), drawn=len(paths) if is_drawn else 0,
+        _make_report, policy=policy, target=target, baseline=known,
+        fix_options=_list_fix_options(spec, host_provides, limits), is_as_in_fix=not any(others),
+        drawn=len(paths) if is_drawn else 0,
     )  # fmt: skip
     found: list[CheckReport] = []
     keep_findings = bool(also) or kind == "github"
@@ -167,6 +165,13 @@ def check(
         if report.error:
             sys.stderr.write(f"bundle-fix: error: {escape_unprintable(report.error)}\n")
     return compute_exit_code(found, exit_zero=exit_zero)
+
+
+def _list_fix_options(spec: Path | None, host_provides: Sequence[str], limits: Limits) -> list[str]:
+    """Return the options of this command that ``fix`` has as well."""
+    options = [f"--spec={spec}"] if spec else []
+    options += [f"--host-provides={pattern}" for pattern in host_provides]
+    return [*options, *list_limit_options(limits)]
 
 
 def _make_report(

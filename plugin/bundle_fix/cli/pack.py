@@ -149,9 +149,7 @@ def pack(
     loaded = load_spec(spec)
     if licenses:
         loaded = structs.replace(loaded, bundle=structs.replace(loaded.bundle, licenses=True))
-    directory = (root or spec.parent).resolve()
-    if not directory.is_dir():
-        raise BundleFixError("no such directory", where=str(root), hint="set the root with -C")
+    directory = _resolve_root(root or spec.parent)
     sources = read_sources(search, sysroot)
     values = resolve_variables(loaded, directory, read_defines(defines), os.environ)
     values = resolve_target(values, sources)
@@ -173,14 +171,11 @@ def pack(
         show_progress(quiet=quiet, color=color) as progress,
     ):
         packed = make_pack(request, progress)
-    shown = packed
     if previous is not None and not verbose:
-        shown = _select_differences(packed, target, previous)
-    for line in describe_result(shown, target):
-        print_message(escape_unprintable(line), quiet=quiet)
-    result = shown.fixed
-    if result is not None:
-        print_result(target, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+        _print_pack(_select_differences(packed, target, previous), target, quiet, verbose, color)
+    else:
+        _print_pack(packed, target, quiet, verbose, color)
+    result = packed.fixed
     written = target if result is None else result.written
     if written is not None:
         side_files = SideFiles(stamp, depfile, name_file, sbom)
@@ -188,6 +183,19 @@ def pack(
             write_text(path, text)
         sys.stdout.write(f"{written}\n")
     return 1 if result is not None and result.failed else 0
+
+
+def _resolve_root(directory: Path) -> Path:
+    if not directory.is_dir():
+        raise BundleFixError("no such directory", where=str(directory), hint="set the root with -C")
+    return directory.resolve()
+
+
+def _print_pack(packed: PackResult, target: Path, quiet: bool, verbose: bool, color: str) -> None:
+    for line in describe_result(packed, target):
+        print_message(escape_unprintable(line), quiet=quiet)
+    if packed.fixed is not None:
+        print_result(target, packed.fixed, dry_run=False, quiet=quiet, verbose=verbose, color=color)
 
 
 class SideFiles(Struct, frozen=True):
