@@ -24,7 +24,7 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.parsing.positions import find_position
 from bundle_fix.spec.parsing.problems import raise_all
-from bundle_fix.spec.tables import LibrariesEntry
+from bundle_fix.spec.table_types import LibrariesEntry
 from bundle_fix.spec.variables import Values, evaluate_when
 
 

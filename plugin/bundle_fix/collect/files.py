@@ -15,7 +15,7 @@ from bundle_fix.model.content import BytesContent, make_path_content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Node, Symlink
 from bundle_fix.spec.names import resolve_pack_path
-from bundle_fix.spec.tables import FilesEntry
+from bundle_fix.spec.table_types import FilesEntry
 from bundle_fix.spec.variables import Values, substitute_variables
 
 TEXT_MODE = 0o644

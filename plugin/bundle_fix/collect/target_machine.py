@@ -21,7 +21,7 @@ from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.sources import SourceValue
-from bundle_fix.spec.tables import FilesEntry, LibrariesEntry
+from bundle_fix.spec.table_types import FilesEntry, LibrariesEntry
 from bundle_fix.spec.variables import Values, evaluate_when, substitute_variables
 
 BUILTINS = ("arch", "glibc")

@@ -14,7 +14,7 @@ from bundle_fix.collect.pack_builder import Origin
 from bundle_fix.loader.hosts.cache import CACHE_PATH
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.sources import CMAKE_CACHE
-from bundle_fix.spec.tables import FilesEntry, LibrariesEntry
+from bundle_fix.spec.table_types import FilesEntry, LibrariesEntry
 from bundle_fix.spec.variables import Values, evaluate_when, substitute_variables
 
 

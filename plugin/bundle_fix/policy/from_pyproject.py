@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.policy.policy import AcceptedFinding, CheckPolicy
 from bundle_fix.policy.severity import Severity
-from bundle_fix.spec.tables import IgnoreEntry, SpecTable
+from bundle_fix.spec.table_types import IgnoreEntry, SpecTable
 from bundle_fix.spec.value_types import SeverityName
 
 TABLE = "[tool.bundle-fix]"

@@ -80,7 +80,7 @@ def build_manifest_schema() -> dict[str, Any]:
 def build_spec_schema() -> dict[str, Any]:
     """Return the schema of ``bundle.toml`` for editors; `bundle_fix.spec` does its own checks."""
     from bundle_fix.spec.model import Tables
-    from bundle_fix.spec.tables import FilesEntry, LibrariesEntry, Variable
+    from bundle_fix.spec.table_types import FilesEntry, LibrariesEntry, Variable
 
     schema: dict[str, Any] = _drop_null(_build_schema(Tables, "bundle.toml, a spec of bundle-fix"))
     # Conditions between the keys of one table, which the types of the model do not express.

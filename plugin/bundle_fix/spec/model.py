@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from bundle_fix.spec.parsing.positions import find_position
-from bundle_fix.spec.tables import (
+from bundle_fix.spec.table_types import (
     BundleTable,
     CheckTable,
     ClosureTable,

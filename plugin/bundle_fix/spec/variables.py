@@ -29,7 +29,7 @@ from bundle_fix.spec.sources import (
     read_environment,
     search_file,
 )
-from bundle_fix.spec.tables import SpecTable, Variable
+from bundle_fix.spec.table_types import SpecTable, Variable
 from bundle_fix.spec.template import is_build_variable, list_references, parse_template
 
 TARGET = "target."

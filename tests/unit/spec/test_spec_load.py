@@ -9,7 +9,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.parsing.problems import SpecErrors
-from bundle_fix.spec.tables import (
+from bundle_fix.spec.table_types import (
     BundleTable,
     CheckTable,
     ClosureTable,

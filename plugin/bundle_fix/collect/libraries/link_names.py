@@ -17,7 +17,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.suggestions import suggest_word
 from bundle_fix.model.tree import Metadata, Symlink
-from bundle_fix.spec.tables import LibrariesEntry
+from bundle_fix.spec.table_types import LibrariesEntry
 from bundle_fix.spec.variables import Values, substitute_variables
 
 

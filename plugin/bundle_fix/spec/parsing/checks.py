@@ -24,7 +24,7 @@ from bundle_fix.spec.parsing.convert import (
 )
 from bundle_fix.spec.parsing.positions import KeyPath
 from bundle_fix.spec.parsing.problems import Problem
-from bundle_fix.spec.tables import FilesEntry, LibrariesEntry, Option, Variable
+from bundle_fix.spec.table_types import FilesEntry, LibrariesEntry, Option, Variable
 from bundle_fix.spec.template import is_build_variable, list_references, parse_template
 from bundle_fix.spec.value_types import CHECKSUM, ENTRIES
 

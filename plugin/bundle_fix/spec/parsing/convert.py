@@ -21,7 +21,7 @@ from bundle_fix.model.suggestions import find_closest, format_words, suggest_wor
 from bundle_fix.spec.model import Tables
 from bundle_fix.spec.parsing.positions import KeyPath
 from bundle_fix.spec.parsing.problems import MAX_PROBLEMS, Problem
-from bundle_fix.spec.tables import Variable
+from bundle_fix.spec.table_types import Variable
 
 ValueType: TypeAlias = Any
 """A type annotation of the model: a struct, `str`, ``tuple[str, ...]``, ``Annotated[…]``."""
