@@ -91,3 +91,10 @@ def convert_to_check_report(report: RunReport) -> CheckReport:
         report.schema, report.artifact, report.tool, report.summary, report.findings,
         report.causes, failed=report.failed, ignored=report.ignored, seconds=report.seconds,
     )  # fmt: skip
+
+
+def format_end(report: RunReport) -> str:
+    """Return how the program ended: its exit code, a signal, or that it was stopped."""
+    if report.stopped:
+        return "stopped"
+    return f"exit code {report.status}" if report.status >= 0 else f"signal {-report.status}"

@@ -14,7 +14,7 @@ from bundle_fix.report.render.causes_text import (
     wrap_text,
 )
 from bundle_fix.report.render.text import MAX_LINES, format_counts, format_duration
-from bundle_fix.report.run import RunReport
+from bundle_fix.report.run import RunReport, format_end
 from bundle_fix.run.observation import Load, LoadOrigin, Prediction
 
 ORIGIN_TEXTS = {
@@ -90,8 +90,7 @@ def _render_run_result(report: RunReport, paint: Paint) -> str:
     verdict = paint("FAILED", "red") if report.failed else paint("passed", "green")
     counts = format_counts(report.summary) or "no findings"
     ignored = f", {report.ignored} ignored" if report.ignored else ""
-    end = f"exit code {report.status}" if report.status >= 0 else f"signal {-report.status}"
-    end = "stopped" if report.stopped else end
-    size = f"{end}, {format_count(report.decoys, 'decoy')}, {format_duration(report.seconds)}"
+    decoys = format_count(report.decoys, "decoy")
+    size = f"{format_end(report)}, {decoys}, {format_duration(report.seconds)}"
     name = escape_unprintable(": ".join(filter(None, (report.artifact, report.program))))
     return f"{name}: {verdict}: {counts}{ignored} ({size})"

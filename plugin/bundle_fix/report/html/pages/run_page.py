@@ -12,7 +12,7 @@ from bundle_fix.report.html.page import SizeBudget, write_page
 from bundle_fix.report.html.sections.banner import FAILED, PASSED, build_banner, describe_counts
 from bundle_fix.report.html.sections.cause_section import build_cause_section
 from bundle_fix.report.html.sections.graph_section import build_graph_section
-from bundle_fix.report.run import RunReport, convert_to_check_report
+from bundle_fix.report.run import RunReport, convert_to_check_report, format_end
 
 MAX_FILES = 500
 """Files in one list."""
@@ -22,9 +22,8 @@ INCOMPLETE = "The records are incomplete: a limit of the kernel or of bundle-fix
 def render_run_page(report: RunReport, rules: Mapping[str, RuleText]) -> str:
     """Return the document on a run."""
     title = " ".join(filter(None, ("bundle-fix run:", report.artifact, report.program)))
-    end = f"exit code {report.status}" if report.status >= 0 else f"signal {-report.status}"
-    end = "stopped" if report.stopped else end
-    text = f"{describe_counts(convert_to_check_report(report))} ({end}, {report.decoys} decoys)"
+    counts = describe_counts(convert_to_check_report(report))
+    text = f"{counts} ({format_end(report)}, {report.decoys} decoys)"
     word, style = ("FAILED", FAILED) if report.failed else ("passed", PASSED)
     verdict = build_banner(word, text, style)
     anchors, budget = Anchors(), SizeBudget()
