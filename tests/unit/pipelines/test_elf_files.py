@@ -278,7 +278,7 @@ import os, signal, sys
 from pathlib import Path
 from bundle_fix.storage import copy as copying
 from bundle_fix.storage import inplace_file as patching
-from bundle_fix.model.content import Patch
+from bundle_fix.model.patches import Patch
 left = int(sys.argv[2])
 def write(fd, data, offset):
     global left
