@@ -38,6 +38,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines.target import ArtifactOnTarget, open_on_target
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.process import (
+    describe_lack_of_processes,
     make_process_records,
     render_dot,
     render_mermaid,
@@ -95,13 +96,7 @@ def tree(
         processes = list(_simulate_processes(subject, entries, program, str(artifact)))
         page = _render_page(artifact, subject, processes) if kind == "html" else ""
     if not processes:
-        static = [path for path, image in subject.bundle.images.items() if image.is_static_program]
-        content = (
-            "only static programs, which load no libraries"
-            if static
-            else "no programs or libraries"
-        )
-        print_message(f"{artifact}: {content}", quiet=quiet)
+        print_message(f"{artifact}: {describe_lack_of_processes(subject.bundle)}", quiet=quiet)
     if kind == "json":
         page = format_json(make_process_records(processes))
     elif kind == "text":

@@ -23,9 +23,11 @@ from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import find_elf_file, map_plugins, map_programs
 from bundle_fix.loader.explain import explain_name
 from bundle_fix.loader.scope import find_symbol_providers
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines.target import ArtifactOnTarget, open_on_target
 from bundle_fix.report.render.causes_text import Paint
 from bundle_fix.report.render.json import format_json
+from bundle_fix.report.render.process import describe_lack_of_processes
 from bundle_fix.report.render.why import (
     make_explanation_records,
     make_provider_records,
@@ -82,12 +84,15 @@ def why(
         open_on_target(artifact, target, display) as subject,
     ):
         display.hide()
-        start = find_elf_file(subject.bundle, requester, str(artifact)) if requester else None
+        bundle = subject.bundle
+        start = find_elf_file(bundle, requester, str(artifact)) if requester else None
         if subject.entry is not None:
-            find_elf_file(subject.bundle, subject.entry, str(artifact))
+            find_elf_file(bundle, subject.entry, str(artifact))
+        if not (bundle.list_programs() or bundle.list_libraries()):
+            raise BundleFixError(describe_lack_of_processes(bundle), where=str(artifact))
         if symbol is not None:
             return _print_providers(subject, symbol, start, kind, paint)
-        deployment = Deployment(subject.bundle, subject.host, subject.environment)
+        deployment = Deployment(bundle, subject.host, subject.environment)
         found = explain_name(deployment, name or "", start, subject.entry)
     if kind == "json":
         sys.stdout.write(format_json(make_explanation_records(found)))

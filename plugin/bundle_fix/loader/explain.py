@@ -16,7 +16,6 @@ from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
-from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import get_library_stem
 
 MAX_SIMILAR = 5
@@ -110,21 +109,18 @@ def explain_name(
 ) -> list[Explanation]:
     """Return every search for ``name``; if no object needs it, the searches of dlopen(name).
 
+    A pack of static programs, or without programs and libraries, has none.
+
     Args:
         deployment: the pack on its host.
         name: a needed name, or the path of a library in the pack.
         requester: the path of the object that searches; None for all objects.
         only: the path of the entry point to look at; None for all.
-
-    Raises:
-        BundleFixError: the pack has neither programs nor libraries.
     """
     programs = map_programs(deployment, only)
     processes = [*programs.values(), *_map_plugins(deployment, programs, only)]
     if requester is not None and not any(_find_bundled_object(p, requester) for p in processes):
         processes.append(deployment.map_process(requester))
-    if not processes:
-        raise BundleFixError("it has no program and no library, so nothing is searched")
     names = _find_names_of(deployment.bundle, name)
     # Searches with the same steps and result are shown once, with all their entry points.
     found: dict[tuple[object, ...], tuple[Resolution, list[str], bool]] = {}

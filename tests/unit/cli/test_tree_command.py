@@ -46,7 +46,7 @@ def test_a_pack_of_static_programs_is_named_as_such(tmp_path: Path) -> None:
     build_elf(tmp_path / "bin/x", program=True, flags=["-static"])
     done = run_bundle_fix("tree", tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.endswith(": only static programs, which load no libraries\n")
+    assert done.stderr.endswith(": it has only static programs, which load no libraries\n")
 
 
 def test_without_an_entry_programs_and_plugins_are_shown(tmp_path: Path) -> None:

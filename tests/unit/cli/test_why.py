@@ -217,4 +217,12 @@ def test_a_pack_without_elf_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "readme").write_text("nothing")
     done = run_bundle_fix("why", tmp_path, "libc.so.6")
     assert done.returncode == 2
-    assert "it has no program and no library" in done.stderr
+    assert "it has no programs and no libraries" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["libc.so.6"], ["--symbol", "malloc"]])
+def test_in_a_pack_of_static_programs_nothing_is_searched(tmp_path: Path, words: list[str]) -> None:
+    build_elf(tmp_path / "bin/x", program=True, flags=["-static"])
+    ran = run_bundle_fix("why", tmp_path, *words)
+    problem = "it has only static programs, which load no libraries"
+    assert (ran.returncode, ran.stderr) == (2, f"bundle-fix: error: {tmp_path}: {problem}\n")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchRule
@@ -25,6 +26,14 @@ DOT_STYLES = {
     ObjectOrigin.HOST: 'style="filled,dashed" fillcolor="#fff3c4"',
     ObjectOrigin.MISSING: 'style="filled,dotted" fillcolor="#ffd9d9"',
 }
+
+
+def describe_lack_of_processes(bundle: Bundle) -> str:
+    """Return why the loader maps no process of a pack."""
+    is_static = any(image.is_static_program for image in bundle.images.values())
+    if is_static:
+        return "it has only static programs, which load no libraries"
+    return "it has no programs and no libraries"
 
 
 class ObjectRecord(msgspec.Struct, frozen=True):
