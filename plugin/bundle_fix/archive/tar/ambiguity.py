@@ -117,6 +117,8 @@ SPARSE_ENTRY = slice(386, 410)
 """The first entry of the map in an old GNU sparse header: offset and size (GNU tar's tar.h)."""
 OCTAL = re.compile(rb" *[0-7]*[ \0]*")
 """A number as every tool reads it: digits between blanks, or NULs after them (POSIX ustar)."""
+NOT_IN_LINE = re.compile("[\n\udc80-\udcff]")
+"""Line breaks, and the surrogates that stand for bytes that are not UTF-8 (PEP 383)."""
 BINARY, BINARY_SIGNS = 0x80, (0x80, 0xFF)
 """The bit that marks a binary number, and its first bytes for positive and negative ones. Python
 rejects other bytes."""
@@ -242,7 +244,7 @@ def find_member_ambiguity(
 
 def _is_line_of_text(value: str) -> bool:
     """Return whether node-tar reads a pax value: it decodes UTF-8, and splits at line breaks."""
-    return "\n" not in value and not any("\udc80" <= character <= "\udcff" for character in value)
+    return NOT_IN_LINE.search(value) is None
 
 
 def _mask(name: str) -> bytes:
