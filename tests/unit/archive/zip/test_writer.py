@@ -158,11 +158,12 @@ def test_zip64_is_read_and_rewritten_byte_for_byte(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         with file.open("a", "w", force_zip64=True) as stream:
             stream.write(b"content" * 100)
-        for number in range(70_000):
+        for number in range(1 << 16):
             file.writestr(f"d/{number}", b"")
-    with read_zip(path) as tree:
-        assert len(tree.nodes) == 70_001
-    assert rewrite_zip(path) == path.read_bytes()
+    with read_zip(path) as tree, (tmp_path / "y.zip").open("w+b") as out:
+        assert len(tree.nodes) == (1 << 16) + 1
+        write_zip(tree, out)
+    assert (tmp_path / "y.zip").read_bytes() == path.read_bytes()
 
 
 def test_one_changed_member_leaves_the_bytes_of_the_others(tmp_path: Path) -> None:
