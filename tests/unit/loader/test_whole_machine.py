@@ -75,12 +75,18 @@ def read_dynamic_files(paths: list[str]) -> Iterator[tuple[str, Image]]:
             yield path, image
 
 
+@cache
+def read_host(pack_path: str) -> RealHost:
+    """Return this machine with a pack at a path; it reads ld.so.cache once for all its files."""
+    return RealHost(DirectoryFiles(Path("/")), pack_path, running=True)
+
+
 def list_with_model(path: str, image: Image) -> tuple[LoadedFiles, str | None]:
     """Return the model's list for a file, and the path of its loader, with ``musl:`` for musl's."""
     directory, name = os.path.split(path)
     file = File(PathContent(Path(path), image.size), Metadata(0o755))
     bundle = build_bundle(Tree({name: file}), {name: image})
-    host = RealHost(DirectoryFiles(Path("/")), directory, running=True)
+    host = read_host(directory)
     process = Deployment(bundle, host).map_process(name)
     loader = host.find_loader(View(bundle, directory, host.files), image)
     return [(o.name, o.path) for o in process.objects[1:]], loader.path and (
