@@ -83,6 +83,15 @@ def test_its_bill_of_materials_lists_python_packages_and_compiled_sources(tarbal
     assert any(re.match(r"pkg:deb/debian/python3\.13@3\.13\.", purl or "") for purl in purls)
 
 
+def test_its_digests_are_those_of_the_python_that_made_the_tarball(
+    unpacked: Path, tarball: Path
+) -> None:
+    """Only the standalone program computes SHA-256 with the code of 7-Zip; BF622 compares."""
+    spec = Path(__file__).parents[2] / "standalone/bundle.toml"
+    checked = run(unpacked / "bin/bundle-fix", "check", "--spec", spec, tarball)
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_it_is_found_through_symlinks_and_path(unpacked: Path, tmp_path: Path) -> None:
     (tmp_path / "bundle-fix").symlink_to("other")
     (tmp_path / "other").symlink_to(unpacked / "bin/bundle-fix")
