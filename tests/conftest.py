@@ -16,8 +16,19 @@ import zlib_ng.gzip_ng_threaded  # noqa: F401
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+MAX_ID = 80
 NOBODY = 65534
 PR_SET_DUMPABLE = 4
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a long value by its length.
+
+    The ID of the test is in the environment of its processes, where execve(2) allows 128 KiB.
+    """
+    if isinstance(val, str | bytes) and len(val) > MAX_ID:
+        return f"{len(val)} {type(val).__name__}"
+    return None
 
 
 @pytest.fixture
