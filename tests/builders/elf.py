@@ -169,9 +169,10 @@ def _list_link_flags(needed: str, toolchain: Toolchain) -> list[str]:
     """Return the flags by which a file needs the library ``needed``.
 
     Linkers write the file name of a library that they search for and that has no soname, so one
-    library serves for all names; compiling one for each took a twentieth of the suite's time.
+    library serves for all names; compiling one for each took a twentieth of the suite's time. A
+    file ``libc.so`` in that directory would hide that of the compiler.
     """
-    if "/" in needed:
+    if "/" in needed or needed.endswith(".so"):
         return [build_stub(needed, toolchain)]
     stub = compile_cached(STUB, [*toolchain.flags, "-shared", "-fPIC"], toolchain)
     directory = CACHE / f"{stub.name}.names"
