@@ -47,6 +47,8 @@ def test_bf501_reports_wrong_modes(
 def test_bf501_reports_a_library_that_other_users_cannot_load(
     tmp_path: Path, check: Check, mode: int, severity: str, reason: str
 ) -> None:
+    if mode == 0o200 and os.geteuid() != 0:
+        pytest.skip("only root reads a file of mode 0200")
     build_elf(tmp_path / "liba.so", soname="liba.so").chmod(mode)
     (finding,) = check("BF501")
     assert finding.severity == severity
