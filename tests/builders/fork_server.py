@@ -48,7 +48,12 @@ def run_in_fork(
     socket.send_fds(server, [request.encode()], writers)
     for writer in writers:
         os.close(writer)
-    out, err = _read_pipes(readers, timeout)
+    try:
+        out, err = _read_pipes(readers, timeout)
+    except TimeoutError:
+        # The server still waits for this command, and its answer would be taken for the next one's.
+        _start_server.cache_clear()
+        raise
     status = int(server.recv(MAX_MESSAGE))
     return subprocess.CompletedProcess(arguments, status, _decode(out), _decode(err))
 
